@@ -1,0 +1,108 @@
+//! The schema of an application's values: one that does not compile takes the platform's API down at its next start.
+
+use jsonschema::{Draft, PatternOptions};
+use serde_json::Value;
+
+/// Patterns are read as Helm and the API server read them (RE2: linear, without look-around).
+/// Largest regular expression of a pattern once compiled, in bytes: matching larger ones takes tens of milliseconds.
+const PATTERN_MAX_BYTES: usize = 1 << 20;
+
+/// The schema as JSON; nothing for a blank one.
+///
+/// # Errors
+/// What is wrong, and what would be right.
+pub fn check(source: &str) -> Result<Option<Value>, String> {
+    if source.trim().is_empty() {
+        return Ok(None);
+    }
+    let schema: Value = serde_json::from_str(source)
+        .map_err(|error| format!("must be blank or a JSON schema: {error}"))?;
+    let Some(members) = schema.as_object() else {
+        return Err("must be a JSON object that is a schema".to_owned());
+    };
+    match members.get("type") {
+        Some(Value::String(kind)) if kind == "object" => {}
+        Some(found) => return Err(format!("the root's type must be \"object\", found {found}")),
+        None => return Err("the root's type must be \"object\", found none".to_owned()),
+    }
+    let mut options = jsonschema::options()
+        .with_pattern_options(PatternOptions::regex().size_limit(PATTERN_MAX_BYTES));
+    // OpenAPI v3.0, which Kubernetes speaks, has draft 4's boolean exclusiveMinimum; charts have the later form.
+    let Err(error) = options.build(&schema) else {
+        return Ok(Some(schema));
+    };
+    options = jsonschema::options()
+        .with_draft(Draft::Draft4)
+        .with_pattern_options(PatternOptions::regex().size_limit(PATTERN_MAX_BYTES));
+    if !members.contains_key("$schema") && options.build(&schema).is_ok() {
+        return Ok(Some(schema));
+    }
+    let place = error.instance_path().to_string();
+    let place = if place.is_empty() {
+        String::new()
+    } else {
+        format!("at {place}: ")
+    };
+    Err(format!("does not compile: {place}{error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check;
+
+    #[test]
+    fn schemas_that_compile() {
+        for source in [
+            "",
+            "  \n",
+            r#"{"type":"object"}"#,
+            r#"{"type":"object","properties":{"a":{"type":"integer","minimum":0,"exclusiveMinimum":true}}}"#,
+            r#"{"type":"object","properties":{"a":{"type":"integer","exclusiveMinimum":0}}}"#,
+            r#"{"type":"object","properties":{"a":{"x-kubernetes-int-or-string":true,"anyOf":[{"type":"integer"},{"type":"string"}]}},"required":[]}"#,
+            r##"{"type":"object","$defs":{"a":{"type":"string"}},"properties":{"x":{"$ref":"#/$defs/a"}}}"##,
+        ] {
+            assert!(check(source).is_ok(), "{source}: {:?}", check(source));
+        }
+    }
+
+    #[test]
+    fn schemas_that_do_not() {
+        for (source, wanted) in [
+            ("{", "must be blank or a JSON schema: EOF"),
+            ("[]", "must be a JSON object"),
+            ("{}", "the root's type must be \"object\", found none"),
+            (r#"{"type":"string"}"#, "found \"string\""),
+            (
+                r#"{"type":["object","null"]}"#,
+                "found [\"object\",\"null\"]",
+            ),
+            (
+                r#"{"type":"object","properties":{"a":{"type":"strng"}}}"#,
+                "does not compile: at /properties/a/type",
+            ),
+            (
+                r#"{"type":"object","properties":{"a":{"pattern":"("}}}"#,
+                "does not compile",
+            ),
+            (
+                r#"{"type":"object","properties":{"a":{"pattern":"^(\\w{1,1000}){1,50}$"}}}"#,
+                "does not compile",
+            ),
+            (
+                r#"{"type":"object","required":"a"}"#,
+                "does not compile: at /required",
+            ),
+            (
+                r#"{"type":"object","properties":{"a":{"$ref":"http://127.0.0.1:1/x"}}}"#,
+                "does not compile",
+            ),
+            (
+                r#"{"type":"object","properties":{"a":{"$ref":"file:///etc/hostname"}}}"#,
+                "does not compile",
+            ),
+        ] {
+            let error = check(source).unwrap_err();
+            assert!(error.contains(wanted), "{source}: {error}");
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! What rules may know of the cluster: a read-only snapshot, looked up by name and by declared index.
+
+use super::declaration::Resource;
+use serde_json::Value;
+use std::sync::Arc;
+
+/// How much of each object of a kind is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Content {
+    /// `metadata` alone.
+    Metadata,
+    /// Everything but `metadata.managedFields`.
+    Full,
+}
+
+/// A way to look objects of one kind up other than by name.
+#[derive(Debug)]
+pub struct Index {
+    /// Its name, unique for the kind.
+    pub name: &'static str,
+    /// The keys under which an object is found; none when it is not indexed.
+    pub keys: fn(&Object) -> Vec<String>,
+}
+
+/// A kind that a rule reads, and how.
+#[derive(Debug)]
+pub struct Read {
+    /// The kind, in the version in which it is watched.
+    pub resource: Resource,
+    /// How much of each object is needed.
+    pub content: Content,
+    /// The indexes that are asked.
+    pub indexes: &'static [&'static Index],
+}
+
+/// One object of the snapshot.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Object {
+    /// Its namespace; empty for a cluster-scoped kind.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// What is kept of it.
+    pub value: Value,
+}
+
+impl Object {
+    /// Reads the names from `value`; none when it has no `metadata.name`.
+    #[must_use]
+    pub fn of(value: Value) -> Option<Object> {
+        let metadata = value.get("metadata")?;
+        let text = |key: &str| {
+            metadata
+                .get(key)
+                .and_then(Value::as_str)
+                .map(ToOwned::to_owned)
+        };
+        Some(Object {
+            name: text("name")?,
+            namespace: text("namespace").unwrap_or_default(),
+            value,
+        })
+    }
+
+    /// The text at a path of plain members.
+    #[must_use]
+    pub fn text(&self, members: &[&str]) -> Option<&str> {
+        members
+            .iter()
+            .try_fold(&self.value, |value, member| value.get(member))
+            .and_then(Value::as_str)
+    }
+
+    /// The value of a label.
+    #[must_use]
+    pub fn label(&self, key: &str) -> Option<&str> {
+        self.text(&["metadata", "labels", key])
+    }
+
+    /// `namespace/name`, or the name alone.
+    #[must_use]
+    pub fn display_name(&self) -> String {
+        if self.namespace.is_empty() {
+            self.name.clone()
+        } else {
+            format!("{}/{}", self.namespace, self.name)
+        }
+    }
+}
+
+/// What a look-up by index found: the first few in order of namespace and name, and how many there are.
+#[derive(Debug, Clone, Default)]
+pub struct Found {
+    /// The first ones, no more than were asked for.
+    pub first: Vec<Arc<Object>>,
+    /// How many there are in all.
+    pub total: usize,
+}
+
+/// The snapshot. An absent kind (its CRD is not installed) is empty, not an error.
+pub trait Cluster: Send + Sync {
+    /// The object of that name; the namespace is empty for cluster-scoped kinds.
+    fn get(&self, read: &'static Read, namespace: &str, name: &str) -> Option<Arc<Object>>;
+
+    /// The objects that the index knows under `key`, at most `limit` of them.
+    fn find(&self, read: &'static Read, index: &'static Index, key: &str, limit: usize) -> Found;
+}

@@ -1,0 +1,157 @@
+//! What a rule declares of itself, as data: the webhook configurations, the RBAC and the docs are made of it.
+
+use super::cluster::Read;
+
+/// A kind of Kubernetes object, by all of its names.
+#[derive(Debug, PartialEq, Eq, Hash, Clone, Copy)]
+pub struct Resource {
+    /// API group; empty for the core group.
+    pub group: &'static str,
+    /// Version in which the service reads it.
+    pub version: &'static str,
+    /// Plural name, as in URLs.
+    pub plural: &'static str,
+    /// Kind, as in manifests.
+    pub kind: &'static str,
+    /// Whether its objects live in namespaces.
+    pub namespaced: bool,
+}
+
+impl Resource {
+    /// `group/version`, or the version alone for the core group.
+    #[must_use]
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() {
+            self.version.to_owned()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        }
+    }
+
+    /// The group as it stands in paths and file names: the core group has no name of its own.
+    #[must_use]
+    pub fn path_group(&self) -> &'static str {
+        if self.group.is_empty() {
+            "core"
+        } else {
+            self.group
+        }
+    }
+}
+
+/// What is done with an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Operation {
+    /// A new object.
+    Create,
+    /// A changed object.
+    Update,
+    /// An object taken away.
+    Delete,
+}
+
+impl Operation {
+    /// The name on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Operation::Create => "CREATE",
+            Operation::Update => "UPDATE",
+            Operation::Delete => "DELETE",
+        }
+    }
+
+    /// The operation of that name on the wire.
+    #[must_use]
+    pub fn from_wire(name: &str) -> Option<Operation> {
+        [Operation::Create, Operation::Update, Operation::Delete]
+            .into_iter()
+            .find(|operation| operation.as_str() == name)
+    }
+}
+
+/// Which requests a rule wants to see. Never a subresource: `*/status` and `*/finalizers` are nobody's business.
+#[derive(Debug)]
+pub struct Rule {
+    /// The kind.
+    pub resource: &'static Resource,
+    /// All versions in which the API server may send it.
+    pub versions: &'static [&'static str],
+    /// The operations.
+    pub operations: &'static [Operation],
+}
+
+/// A CEL condition that the API server evaluates before it calls.
+#[derive(Debug)]
+pub struct MatchCondition {
+    /// Its name in the webhook configuration.
+    pub name: &'static str,
+    /// A CEL expression over `object`, `oldObject` and `request`.
+    pub expression: &'static str,
+}
+
+/// What the API server does when the service does not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FailurePolicy {
+    /// The request is refused.
+    Fail,
+    /// The request goes on.
+    Ignore,
+}
+
+impl FailurePolicy {
+    /// The name on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            FailurePolicy::Fail => "Fail",
+            FailurePolicy::Ignore => "Ignore",
+        }
+    }
+}
+
+/// How seriously a rule's violations are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// The rule does not run.
+    Off,
+    /// Violations become warnings.
+    Warn,
+    /// Violations refuse.
+    Enforce,
+}
+
+/// Where a rule's decision runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Weight {
+    /// On the connection's own thread: microseconds.
+    Light,
+    /// On the bounded pool: it may take a millisecond and more.
+    Heavy,
+}
+
+/// Everything the framework must know of a folder. A rule has no side effects, so none are declared: the
+/// generated configurations always say `sideEffects: None`.
+#[derive(Debug)]
+pub struct Declaration {
+    /// The folder's name in kebab case: what settings, metrics, the `allow` annotation and the docs call the rule.
+    pub id: &'static str,
+    /// One sentence: what is refused, changed or added, and for whom.
+    pub summary: &'static str,
+    /// The requests that it wants to see.
+    pub rules: &'static [Rule],
+    /// Conditions that the API server checks before it calls.
+    pub match_conditions: &'static [MatchCondition],
+    /// What happens to a request while the service is away.
+    pub failure_policy: FailurePolicy,
+    /// How long the API server waits, in seconds (1 to 30).
+    pub timeout_seconds: u8,
+    /// The mode when no setting says otherwise.
+    pub default_mode: Mode,
+    /// Where its decision runs.
+    pub weight: Weight,
+    /// The kinds that it reads. Reading any other is a fault.
+    pub reads: &'static [&'static Read],
+    /// The kinds that its companions write.
+    pub writes: &'static [&'static Resource],
+}

@@ -1,0 +1,80 @@
+//! The contract between the rules and the service: what a folder declares, is asked and answers.
+
+pub mod cluster;
+pub mod companions;
+pub mod convert;
+pub mod declaration;
+pub mod document;
+pub mod edit;
+pub mod field;
+pub mod request;
+pub mod syntax;
+pub mod verdict;
+
+pub use cluster::{Cluster, Content, Found, Index, Object, Read};
+pub use companions::{Companions, Desired};
+pub use convert::{Conversion, ConvertError, Converted, Rename, Spoke};
+pub use declaration::{
+    Declaration, FailurePolicy, MatchCondition, Mode, Operation, Resource, Rule, Weight,
+};
+pub use document::{Malformed, Node};
+pub use edit::{Change, Edit};
+pub use field::{FieldPath, Path};
+pub use request::{Deadline, Request};
+pub use verdict::{Cause, Verdict, Violation};
+
+/// The writer's way to insist: a list of rule ids, separated by commas.
+pub const ALLOW_ANNOTATION: &str = "webhook.cozystack.io/allow";
+
+/// A decision that could not be made. Never an "allowed", never a denial: the failure policy decides.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// The time for the answer is over.
+    #[error("the deadline of the request has passed")]
+    DeadlineExceeded,
+    /// A rule read a kind or an index that it does not declare.
+    #[error("rule reads {what}, which it does not declare")]
+    UndeclaredRead {
+        /// The kind or index.
+        what: String,
+    },
+    /// A fault of ours.
+    #[error("{0}")]
+    Internal(String),
+    /// An edit that does not fit the object.
+    #[error("edit cannot be made: {0}")]
+    Edit(#[from] edit::EditError),
+}
+
+/// Is this change allowed?
+pub trait Validate: Sync {
+    /// Adds everything that is wrong with the change to `verdict`.
+    ///
+    /// # Errors
+    /// When it cannot be decided.
+    fn validate(&self, request: &Request<'_>, verdict: &mut Verdict) -> Result<(), Fault>;
+}
+
+/// What should the object look like?
+pub trait Mutate: Sync {
+    /// The edits that the object needs; none when it is right. Warnings and audit annotations go to `verdict`,
+    /// whose violations a mutator leaves alone.
+    ///
+    /// # Errors
+    /// When it cannot be decided.
+    fn mutate(&self, request: &Request<'_>, verdict: &mut Verdict) -> Result<Vec<Edit>, Fault>;
+}
+
+/// A folder: what it declares, and the roles that it plays.
+pub struct Webhook {
+    /// What the framework must know of it.
+    pub declaration: Declaration,
+    /// It checks changes.
+    pub validate: Option<&'static dyn Validate>,
+    /// It completes objects.
+    pub mutate: Option<&'static dyn Mutate>,
+    /// It converts between versions.
+    pub convert: Option<&'static Conversion>,
+    /// It brings other objects.
+    pub companions: Option<&'static dyn Companions>,
+}

@@ -1,0 +1,93 @@
+//! What a rule is asked: one change of one object, borrowed from the request's bytes.
+
+use super::Fault;
+use super::cluster::Cluster;
+use super::declaration::Operation;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::time::{Duration, Instant};
+
+/// When an answer is no longer wanted. Long loops check it.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadline {
+    at: Instant,
+}
+
+impl Deadline {
+    /// `limit` from now.
+    #[must_use]
+    pub fn after(limit: Duration) -> Deadline {
+        Deadline {
+            at: Instant::now() + limit,
+        }
+    }
+
+    /// An error once the time is over.
+    pub fn check(&self) -> Result<(), Fault> {
+        if Instant::now() < self.at {
+            Ok(())
+        } else {
+            Err(Fault::DeadlineExceeded)
+        }
+    }
+
+    /// What is left; zero once the time is over.
+    #[must_use]
+    pub fn remaining(&self) -> Duration {
+        self.at.saturating_duration_since(Instant::now())
+    }
+}
+
+/// One change of one object.
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    /// What is done.
+    pub operation: Operation,
+    /// API group of the object; empty for the core group.
+    pub group: &'a str,
+    /// Version in which the object stands here.
+    pub version: &'a str,
+    /// Kind of the object.
+    pub kind: &'a str,
+    /// Namespace; empty for cluster-scoped kinds.
+    pub namespace: &'a str,
+    /// Name; empty on CREATE with `generateName`.
+    pub name: &'a str,
+    /// The object after the change; none on DELETE.
+    pub object: Option<&'a RawValue>,
+    /// The object before the change; none on CREATE.
+    pub old_object: Option<&'a RawValue>,
+    /// Whether nothing will be stored.
+    pub dry_run: bool,
+    /// What is around it.
+    pub cluster: &'a dyn Cluster,
+    /// When the answer is no longer wanted.
+    pub deadline: Deadline,
+}
+
+impl<'a> Request<'a> {
+    /// The object that the rule looks at: the new one, on DELETE the one that goes.
+    #[must_use]
+    pub fn subject(&self) -> Option<&'a RawValue> {
+        self.object.or(self.old_object)
+    }
+
+    /// The same request about the object as it was before, to tell old sins from new ones: without an object
+    /// before it, so that rules about transitions say nothing.
+    #[must_use]
+    pub fn about_the_old(&self) -> Option<Request<'a>> {
+        self.old_object.map(|old| Request {
+            object: Some(old),
+            old_object: None,
+            ..*self
+        })
+    }
+}
+
+/// Builds of `raw` what `T` asks for and nothing else.
+///
+/// # Errors
+/// A sentence that says what does not fit and where, for a denial.
+pub fn read<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Result<T, serde_json::Error> {
+    serde_json::from_str(raw.get())
+}

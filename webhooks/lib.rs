@@ -1,0 +1,33 @@
+//! The rules: pure functions over borrowed bytes, one folder each. This crate cannot do I/O.
+//!
+//! ```text
+//! src/dispatch --Request--> <folder>::WEBHOOK { declaration, validate, mutate, convert, companions }
+//!                                |
+//!                           Verdict, Edits, converted object, children
+//! ```
+//!
+//! A new rule is one folder, its cases under `testcases/`, and one line in [`REGISTRY`].
+
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )
+)]
+
+pub mod application_definition;
+pub mod contract;
+pub mod cozystack_resource_definition;
+pub mod crds;
+pub mod kinds;
+
+use contract::Webhook;
+
+/// Every rule of the service.
+pub static REGISTRY: &[&Webhook] = &[
+    &application_definition::WEBHOOK,
+    &cozystack_resource_definition::WEBHOOK,
+];
