@@ -1,1 +1,32 @@
-//! service
+//! Admission and conversion webhooks for clusters that run Cozystack: everything that touches the world.
+//!
+//! ```text
+//! API server --TLS--> server --bytes--> review (envelope: uid, operation, raw object)
+//!                                         |
+//!                                     dispatch --Request--> webhooks::<folder>   pure, sync
+//!                                         |                     ^ Cluster (read-only snapshot)
+//! API server <-- 200 review <-- review <-- Verdicts merged      |
+//!            <-- 400 unreadable body                        cluster (watches | YAML files)
+//!            <-- 503 + Retry-After, 504, 500: the failure policy decides
+//! ```
+
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )
+)]
+
+pub mod cases;
+pub mod cli;
+pub mod cluster;
+pub mod crds;
+pub mod dispatch;
+pub mod generate;
+pub mod manifest;
+pub mod offline;
+pub mod review;
+pub mod server;

@@ -1,2 +1,5 @@
-//! bin
-fn main() {}
+//! The `cozystack-webhook` command.
+
+fn main() -> std::process::ExitCode {
+    cozystack_webhook::cli::run()
+}

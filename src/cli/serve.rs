@@ -1,0 +1,130 @@
+//! `serve`
+
+use super::cluster::ClusterArguments;
+use super::{Done, Failure, OK};
+use crate::cluster::{self, Caches};
+use crate::dispatch::{Dispatcher, Modes};
+use crate::manifest;
+use crate::server::answer::Service;
+use crate::server::{self, CertificateSource, Config};
+use clap::Args;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use webhooks::REGISTRY;
+
+/// Answer the API server.
+///
+/// Four ports: admission and conversion with TLS, probes (/healthz, /readyz?verbose) and metrics (/metrics) without.
+/// SIGTERM and Ctrl-C end it politely, within 30 s.
+#[derive(Args)]
+pub struct Arguments {
+    /// Address of the admission port.
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8443")]
+    admission_address: SocketAddr,
+    /// Address of the conversion port.
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8444")]
+    conversion_address: SocketAddr,
+    /// Address of the probes.
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8081")]
+    probes_address: SocketAddr,
+    /// Address of the metrics.
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
+    metrics_address: SocketAddr,
+    /// Folder with tls.crt and tls.key, reloaded when they change.
+    #[arg(long, value_name = "DIR", required_unless_present = "self_signed")]
+    certificate_dir: Option<PathBuf>,
+    /// How often that folder is looked at, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    certificate_poll: u64,
+    /// Serve a certificate made at start and gone with the process: for local use.
+    #[arg(long, conflicts_with = "certificate_dir")]
+    self_signed: bool,
+    /// Names in the self-signed certificate.
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_delimiter = ',',
+        default_value = "localhost,127.0.0.1,::1"
+    )]
+    self_signed_names: Vec<String>,
+    /// File for the authority of the self-signed certificate (PEM).
+    #[arg(long, value_name = "FILE")]
+    authority_file: Option<PathBuf>,
+    /// No cluster: rules see the objects in these files or folders.
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["kubeconfig", "context"])]
+    objects: Vec<PathBuf>,
+    #[command(flatten)]
+    cluster: ClusterArguments,
+    /// Threads per TLS port; by default one a core.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=256))]
+    workers: Option<u16>,
+    /// Time between "not ready" and the end of the admission port, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(0..=10))]
+    drain: u64,
+    /// Answer POST /null with a constant: the yardstick of `make bench`.
+    #[arg(long, hide = true)]
+    null_route: bool,
+}
+
+pub fn run(arguments: &Arguments) -> Done {
+    super::runtime()?.block_on(serve(arguments))
+}
+
+async fn serve(arguments: &Arguments) -> Done {
+    let certificate = match &arguments.certificate_dir {
+        Some(folder) => CertificateSource::Folder(
+            folder.clone(),
+            Duration::from_secs(arguments.certificate_poll),
+        ),
+        None => CertificateSource::SelfSigned {
+            names: arguments.self_signed_names.clone(),
+            authority_file: arguments.authority_file.clone(),
+        },
+    };
+    let caches = if arguments.objects.is_empty() {
+        let client = arguments.cluster.client().await?;
+        let caches = Arc::new(Caches::of(REGISTRY));
+        cluster::live::follow(&client, &caches);
+        caches
+    } else {
+        cluster::files::of(REGISTRY, manifest::read(&arguments.objects)?)
+    };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let config = Config {
+        admission: arguments.admission_address,
+        conversion: arguments.conversion_address,
+        probes: arguments.probes_address,
+        metrics: arguments.metrics_address,
+        certificate,
+        workers: arguments.workers.map_or(cores, usize::from),
+        drain: Duration::from_secs(arguments.drain),
+        has_null_route: arguments.null_route,
+    };
+    let service = Arc::new(Service::new(
+        Dispatcher::new(REGISTRY, Modes::default()),
+        caches,
+    ));
+    // Listening for the signals begins before the ports do: an early SIGTERM is polite too.
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+        .map_err(Failure::broken)?;
+    let running = server::start(&config, service)
+        .await
+        .map_err(Failure::broken)?;
+    let addresses = running.addresses;
+    tracing::info!(
+        admission = %addresses.admission,
+        conversion = %addresses.conversion,
+        probes = %addresses.probes,
+        metrics = %addresses.metrics,
+        version = env!("CARGO_PKG_VERSION"),
+        "serving"
+    );
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+    running.shutdown().await;
+    Ok(OK)
+}

@@ -1,0 +1,20 @@
+//! Caches filled from files: the cluster as offline commands, cases and `serve --objects` see it.
+
+use super::Caches;
+use crate::manifest::Manifest;
+use std::sync::Arc;
+use webhooks::contract::{Object, Webhook};
+
+/// Caches that hold these manifests; kinds that no rule reads are left out.
+#[must_use]
+pub fn of(registry: &[&'static Webhook], manifests: Vec<Manifest>) -> Arc<Caches> {
+    let caches = Caches::of(registry);
+    for manifest in manifests {
+        let (group, kind) = (manifest.group().to_owned(), manifest.kind.clone());
+        if let Some(object) = Object::of(manifest.value) {
+            caches.put(&group, &kind, object);
+        }
+    }
+    caches.settle();
+    Arc::new(caches)
+}

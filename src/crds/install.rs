@@ -1,0 +1,398 @@
+//! The CRDs in a cluster: installed without narrowing or losing anything, taken back, looked at.
+
+use super::{MANAGER, Target, plural, widen};
+use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use kube::{Client, ResourceExt};
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::time::Duration;
+use webhooks::contract::Webhook;
+
+/// The HelmRelease that brought the legacy CRD; upstream's migration file 23 deletes it.
+const LEGACY_RELEASE: (&str, &str) = ("cozy-system", "cozystack-resource-definition-crd");
+/// Longest wait for a CRD to be served.
+const ESTABLISHED_TIME: Duration = Duration::from_secs(30);
+const ESTABLISHED_POLL: Duration = Duration::from_millis(200);
+
+/// An installation that cannot be done.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The API server refuses, or is not there.
+    #[error("{what}: {error}")]
+    Api {
+        /// What was being done.
+        what: String,
+        /// Why not.
+        error: Box<kube::Error>,
+    },
+    /// A CRD source is wrong.
+    #[error(transparent)]
+    Source(#[from] super::Error),
+    /// The API server would not trust the service.
+    #[error(
+        "CRD {plural} converts through this service: give the authority of its certificate with --ca-file \
+         (nothing was changed)"
+    )]
+    NoAuthority {
+        /// The kind's plural.
+        plural: String,
+    },
+    /// A CRD was not served in time.
+    #[error("CRD {name} is not served after {} s: {detail}", ESTABLISHED_TIME.as_secs())]
+    NotEstablished {
+        /// The CRD.
+        name: String,
+        /// What the API server says.
+        detail: String,
+    },
+}
+
+fn failed(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Error {
+    let what = what.into();
+    move |error| Error::Api {
+        what,
+        error: Box::new(error),
+    }
+}
+
+/// What is known of one CRD in the cluster.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct State {
+    /// The CRD.
+    pub name: String,
+    /// Whether it is there and served.
+    pub established: bool,
+    /// Its served versions.
+    pub versions: Vec<String>,
+    /// Versions in which objects may be stored.
+    pub stored_versions: Vec<String>,
+    /// How it is converted.
+    pub conversion: String,
+    /// The Helm release that owns it, `namespace/name`.
+    pub helm_release: Option<String>,
+    /// Whether it carries `helm.sh/resource-policy: keep`.
+    pub keep: bool,
+}
+
+fn crd_api(client: &Client) -> Api<DynamicObject> {
+    let kind = GroupVersionKind::gvk("apiextensions.k8s.io", "v1", "CustomResourceDefinition");
+    Api::all_with(
+        client.clone(),
+        &ApiResource::from_gvk_with_plural(&kind, "customresourcedefinitions"),
+    )
+}
+
+fn release_api(client: &Client) -> Api<DynamicObject> {
+    let kind = GroupVersionKind::gvk("helm.toolkit.fluxcd.io", "v2", "HelmRelease");
+    let kind = ApiResource::from_gvk_with_plural(&kind, "helmreleases");
+    Api::namespaced_with(client.clone(), LEGACY_RELEASE.0, &kind)
+}
+
+fn configuration_api(client: &Client, kind: &str, plural: &str) -> Api<DynamicObject> {
+    let kind = GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", kind);
+    Api::all_with(
+        client.clone(),
+        &ApiResource::from_gvk_with_plural(&kind, plural),
+    )
+}
+
+fn helm_release(crd: &DynamicObject) -> Option<String> {
+    let annotations = crd.annotations();
+    let name = annotations.get("meta.helm.sh/release-name")?;
+    let namespace = annotations
+        .get("meta.helm.sh/release-namespace")
+        .map_or("default", String::as_str);
+    Some(format!("{namespace}/{name}"))
+}
+
+fn state_of(crd: &DynamicObject) -> State {
+    let texts = |pointer: &str, member: Option<&str>| -> Vec<String> {
+        crd.data
+            .pointer(pointer)
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(|item| match member {
+                Some(member) => item.get(member)?.as_str(),
+                None => item.as_str(),
+            })
+            .map(ToOwned::to_owned)
+            .collect()
+    };
+    let text = |pointer: &str| crd.data.pointer(pointer).and_then(Value::as_str);
+    let established = crd
+        .data
+        .pointer("/status/conditions")
+        .and_then(Value::as_array)
+        .is_some_and(|conditions| {
+            conditions.iter().any(|condition| {
+                condition["type"] == "Established" && condition["status"] == "True"
+            })
+        });
+    let conversion = match text("/spec/conversion/strategy") {
+        Some("Webhook") => {
+            let service = |member: &str| {
+                text(&format!(
+                    "/spec/conversion/webhook/clientConfig/service/{member}"
+                ))
+            };
+            format!(
+                "webhook {}/{}",
+                service("namespace").unwrap_or("-"),
+                service("name").unwrap_or("-")
+            )
+        }
+        _ => "none".to_owned(),
+    };
+    State {
+        name: crd.name_any(),
+        established,
+        versions: texts("/spec/versions", Some("name")),
+        stored_versions: texts("/status/storedVersions", None),
+        conversion,
+        helm_release: helm_release(crd),
+        keep: crd
+            .annotations()
+            .get("helm.sh/resource-policy")
+            .is_some_and(|policy| policy == "keep"),
+    }
+}
+
+/// What there is of our CRDs; none for one that is not installed.
+pub async fn status(
+    client: &Client,
+    registry: &[&'static Webhook],
+) -> Result<Vec<(String, Option<State>)>, Error> {
+    let api = crd_api(client);
+    let mut states = Vec::new();
+    for crd in super::bare(registry)? {
+        let name = name_of(&crd);
+        let found = api
+            .get_opt(&name)
+            .await
+            .map_err(failed(format!("reading CRD {name}")))?;
+        states.push((name, found.as_ref().map(state_of)));
+    }
+    Ok(states)
+}
+
+fn name_of(crd: &Value) -> String {
+    crd.pointer("/metadata/name")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
+}
+
+/// Installs all CRDs; says through `say` what it does.
+pub async fn install(
+    client: &Client,
+    registry: &[&'static Webhook],
+    target: &Target,
+    mut say: impl FnMut(String),
+) -> Result<(), Error> {
+    let api = crd_api(client);
+    let mut work = Vec::new();
+    // Everything that may be refused is looked at before anything is changed.
+    for crd in super::installable(registry, target)? {
+        let name = name_of(&crd);
+        let live = api
+            .get_opt(&name)
+            .await
+            .map_err(failed(format!("reading CRD {name}")))?;
+        let has_authority = target.ca_bundle.is_some()
+            || live.as_ref().is_some_and(|live| {
+                live.data
+                    .pointer("/spec/conversion/webhook/clientConfig/caBundle")
+                    .is_some()
+            });
+        if super::versions(&crd).len() > 1 && !has_authority {
+            return Err(Error::NoAuthority {
+                plural: plural(&crd).to_owned(),
+            });
+        }
+        work.push((name, crd, live));
+    }
+    for (name, crd, live) in work {
+        let mut crd = crd;
+        let mut verb = "installed";
+        if let Some(live) = &live {
+            verb = "updated";
+            protect(client, live, &mut say).await?;
+            let live = serde_json::to_value(live).unwrap_or_default();
+            crd = widen::crd(&live, crd);
+        }
+        let applied = api
+            .patch(
+                &name,
+                &PatchParams::apply(MANAGER).force(),
+                &Patch::Apply(&crd),
+            )
+            .await
+            .map_err(failed(format!("applying CRD {name}")))?;
+        if live.as_ref().and_then(ResourceExt::resource_version) == applied.resource_version() {
+            verb = "unchanged";
+        }
+        let state = wait_until_served(&api, &name).await?;
+        say(format!(
+            "{name}: {verb}, versions {}",
+            state.versions.join(", ")
+        ));
+    }
+    Ok(())
+}
+
+/// Keeps Helm and Flux from taking the CRD, and with it every object, away.
+async fn protect(
+    client: &Client,
+    live: &DynamicObject,
+    say: &mut impl FnMut(String),
+) -> Result<(), Error> {
+    let Some(release) = helm_release(live) else {
+        return Ok(());
+    };
+    let (namespace, name) = LEGACY_RELEASE;
+    let releases = release_api(client);
+    let flux = match releases.get_opt(name).await {
+        Ok(found) => found,
+        // Flux is not installed.
+        Err(kube::Error::Api(status)) if status.code == 404 => None,
+        Err(error) => {
+            return Err(failed(format!("reading HelmRelease {namespace}/{name}"))(
+                error,
+            ));
+        }
+    };
+    let is_of_flux = release == format!("{namespace}/{name}");
+    match flux {
+        Some(flux) if is_of_flux => {
+            if flux.data.pointer("/spec/suspend") == Some(&Value::Bool(true)) {
+                say(format!("HelmRelease {namespace}/{name}: suspended already"));
+                return Ok(());
+            }
+            let suspend = json!({"spec": {"suspend": true}});
+            let parameters = PatchParams {
+                field_manager: Some(MANAGER.to_owned()),
+                ..PatchParams::default()
+            };
+            releases
+                .patch(name, &parameters, &Patch::Merge(&suspend))
+                .await
+                .map_err(failed(format!("suspending HelmRelease {namespace}/{name}")))?;
+            say(format!(
+                "HelmRelease {namespace}/{name}: suspended, so that deleting it does not uninstall the CRD and its objects"
+            ));
+        }
+        _ => {
+            let (namespace, name) = release.split_once('/').unwrap_or(("default", &release));
+            say(format!(
+                "{}: owned by Helm release {release}, and uninstalling that would delete it with all objects; detach it with\n    \
+                 kubectl --namespace {namespace} delete secrets --selector owner=helm,name={name}",
+                live.name_any()
+            ));
+        }
+    }
+    Ok(())
+}
+
+async fn wait_until_served(api: &Api<DynamicObject>, name: &str) -> Result<State, Error> {
+    let poll = async {
+        loop {
+            let crd = api
+                .get(name)
+                .await
+                .map_err(failed(format!("reading CRD {name}")))?;
+            let state = state_of(&crd);
+            if state.established {
+                return Ok(state);
+            }
+            tokio::time::sleep(ESTABLISHED_POLL).await;
+        }
+    };
+    match tokio::time::timeout(ESTABLISHED_TIME, poll).await {
+        Ok(state) => state,
+        Err(_) => {
+            let crd = api
+                .get(name)
+                .await
+                .map_err(failed(format!("reading CRD {name}")))?;
+            let detail = crd
+                .data
+                .pointer("/status/conditions")
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            Err(Error::NotEstablished {
+                name: name.to_owned(),
+                detail,
+            })
+        }
+    }
+}
+
+/// Takes the service out of the cluster's way: webhook configurations first, then the conversion. Every CRD and every
+/// object stays.
+pub async fn uninstall(
+    client: &Client,
+    registry: &[&'static Webhook],
+    mut say: impl FnMut(String),
+) -> Result<(), Error> {
+    for (kind, plural) in [
+        (
+            "ValidatingWebhookConfiguration",
+            "validatingwebhookconfigurations",
+        ),
+        (
+            "MutatingWebhookConfiguration",
+            "mutatingwebhookconfigurations",
+        ),
+    ] {
+        match configuration_api(client, kind, plural)
+            .delete(MANAGER, &DeleteParams::default())
+            .await
+        {
+            Ok(_) => say(format!("{kind} {MANAGER}: deleted")),
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(error) => return Err(failed(format!("deleting {kind} {MANAGER}"))(error)),
+        }
+    }
+    let api = crd_api(client);
+    for crd in super::bare(registry)? {
+        let name = name_of(&crd);
+        let Some(live) = api
+            .get_opt(&name)
+            .await
+            .map_err(failed(format!("reading CRD {name}")))?
+        else {
+            continue;
+        };
+        if live.data.pointer("/spec/conversion/strategy") != Some(&json!("Webhook")) {
+            say(format!("{name}: kept as it is"));
+            continue;
+        }
+        // Only the storage version is readable without the service; its objects are stored in it.
+        let live_value = serde_json::to_value(&live).unwrap_or_default();
+        let mut plain = widen::crd(&live_value, crd);
+        let stays = |version: &Value| version["storage"] == json!(true);
+        if let Some(versions) = plain
+            .pointer_mut("/spec/versions")
+            .and_then(Value::as_array_mut)
+        {
+            versions.retain(stays);
+        }
+        plain["spec"]["conversion"] = json!({"strategy": "None"});
+        api.patch(
+            &name,
+            &PatchParams::apply(MANAGER).force(),
+            &Patch::Apply(&plain),
+        )
+        .await
+        .map_err(failed(format!("applying CRD {name}")))?;
+        let state = wait_until_served(&api, &name).await?;
+        say(format!(
+            "{name}: conversion none, version {}; every object stays readable",
+            state.versions.join(", ")
+        ));
+    }
+    Ok(())
+}

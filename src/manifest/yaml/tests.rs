@@ -1,0 +1,192 @@
+use super::*;
+use proptest::prelude::*;
+use serde_json::json;
+
+fn one(text: &str) -> Result<Value, String> {
+    match documents(text) {
+        Ok(mut found) if found.len() == 1 => Ok(found.remove(0).value),
+        Ok(found) => Err(format!("{} documents", found.len())),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// The table that the end-to-end tests hold against a real kubectl.
+#[test]
+fn the_table_holds() {
+    let table: Value =
+        serde_json::from_str(include_str!("../../../tests/yaml/table.json")).unwrap();
+    let rows = table.as_array().unwrap();
+    assert!(rows.len() >= 60, "{} rows", rows.len());
+    let mut differences = Vec::new();
+    for row in rows {
+        let text = row["yaml"].as_str().unwrap();
+        let found = one(text);
+        let is_right = match row.get("json") {
+            Some(wanted) => found.as_ref() == Ok(wanted),
+            None => found.is_err(),
+        };
+        // Where this reader differs on purpose, the row says so.
+        let is_right = is_right != row.get("here").is_some();
+        if !is_right {
+            differences.push(format!(
+                "{text:?}: found {found:?}, expected {:?}",
+                row.get("json")
+            ));
+        }
+    }
+    assert_eq!(
+        differences,
+        Vec::<String>::new(),
+        "{}",
+        differences.join("\n")
+    );
+}
+
+#[test]
+fn documents_are_split_as_kubectl_splits_them() {
+    let text = "# only a comment\n---\na: 1\n--- # note\n---\nb: |\n  x\n   ---\n---\n";
+    let found = documents(text).unwrap();
+    assert_eq!(found.len(), 2);
+    assert_eq!((found[0].line, &found[0].value), (3, &json!({"a": 1})));
+    assert_eq!(
+        (found[1].line, &found[1].value),
+        (6, &json!({"b": "x\n ---\n"}))
+    );
+    assert_eq!(documents("").unwrap(), []);
+    assert_eq!(documents("\u{feff}a: 1").unwrap().len(), 1);
+    assert_eq!(
+        documents("{\"a\":1}\n{\"b\":2}").unwrap()[1],
+        Document {
+            line: 2,
+            value: json!({"b": 2})
+        }
+    );
+    assert_eq!(
+        documents("a: 1\n--- text\n").unwrap_err().to_string(),
+        "line 2: only a comment may follow the document separator, found \"text\""
+    );
+}
+
+#[test]
+fn errors_name_the_line() {
+    let failure = |text: &str| documents(text).unwrap_err().to_string();
+    assert_eq!(
+        failure("a: 1\nb:\n  c: 1\n  d: 2\n  c: 3\n"),
+        "line 5: key \"c\" is already defined in line 3"
+    );
+    assert_eq!(
+        failure("---\na: 1\n---\nx: 1\nx: 2\n"),
+        "line 5: key \"x\" is already defined in line 4"
+    );
+    assert_eq!(
+        failure("{\n\"a\": 1,\n\"a\": 2}"),
+        "line 3: key \"a\" is already defined"
+    );
+    assert_eq!(failure("a: [1,\n"), "line 1: unclosed bracket '['");
+    assert!(
+        failure("a: *b").starts_with("line 1: "),
+        "{}",
+        failure("a: *b")
+    );
+    assert!(failure("a: .inf").contains("no JSON number"));
+}
+
+#[test]
+fn bombs_are_refused() {
+    let mut bomb = String::from("a0: &a0 [x]\n");
+    for level in 1..12 {
+        let aliases = vec![format!("*a{}", level - 1); 9].join(",");
+        bomb.push_str(&format!("a{level}: &a{level} [{aliases}]\n"));
+    }
+    assert!(
+        documents(&bomb).unwrap_err().to_string().contains("values"),
+        "{:?}",
+        documents(&bomb).is_ok()
+    );
+    assert!(documents(&"[".repeat(100_000)).is_err());
+    assert!(documents(&format!("a: {}1{}", "[".repeat(5_000), "]".repeat(5_000))).is_err());
+    assert!(documents(&"- ".repeat(50_000)).is_err());
+}
+
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        (-1_000_000i32..1_000_000).prop_map(|number| json!(f64::from(number) / 64.0 + 0.01)),
+        any::<String>().prop_map(Value::from),
+        prop::sample::select(vec![
+            "yes",
+            "no",
+            "012",
+            "1e3",
+            "null",
+            "~",
+            "",
+            " x",
+            "x ",
+            "a: b",
+            "- a",
+            "#",
+            "1_000",
+            "on",
+            "y",
+            "0x1F",
+            "multi\nline",
+            "multi\nline\n",
+            "tab\t",
+            "'",
+            "\"",
+            "2001-01-01",
+            ".5",
+            "!x",
+            "&x",
+            "*x",
+            "<<",
+            "a #b",
+            "=",
+            "|",
+            "1:30"
+        ])
+        .prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 32, 5, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..5).prop_map(Value::Array),
+            prop::collection::btree_map("[a-z<~0-9 :#-]{0,6}", inner, 0..5)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+fn any_object() -> impl Strategy<Value = Value> {
+    prop::collection::btree_map("[a-z<~0-9 :#-]{0,6}", any_json(), 1..5)
+        .prop_map(|map| Value::Object(map.into_iter().collect()))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn no_text_breaks_the_reader(text in ".{0,60}") {
+        let _ = documents(&text);
+    }
+
+    #[test]
+    fn no_yaml_like_text_breaks_the_reader(text in "[-a:{}\\[\\]&*!|>'\"#%@?,~ \n\t]{0,60}") {
+        let _ = documents(&text);
+    }
+
+    #[test]
+    fn json_is_read_as_json(value in any_object()) {
+        prop_assert_eq!(one(&value.to_string()), Ok(value));
+    }
+
+    /// What is printed is what kubectl reads.
+    #[test]
+    fn what_is_written_is_read_back(value in any_object()) {
+        let text = crate::manifest::write(std::slice::from_ref(&value)).unwrap();
+        prop_assert_eq!(one(&text), Ok(value), "{}", text);
+    }
+}
