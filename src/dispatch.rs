@@ -369,7 +369,7 @@ impl Dispatcher {
                 deadline,
             };
             let run = || match entry.role {
-                Role::Validate => self.validate(webhook, mode, &request, &mut decision),
+                Role::Validate => validate(webhook, mode, &request, &mut decision),
                 Role::Mutate => mutate(webhook, &request, &mut decision, &mut edits),
             };
             let fault = |fault| RuleFault {
@@ -395,66 +395,65 @@ impl Dispatcher {
         conclude(&mut decision, wire);
         Ok(decision)
     }
+}
 
-    fn validate(
-        &self,
-        webhook: &'static Webhook,
-        mode: Mode,
-        request: &Request<'_>,
-        decision: &mut Decision,
-    ) -> Result<Outcome, Fault> {
-        let Some(validate) = webhook.validate else {
-            return Ok(Outcome::Allowed);
-        };
-        let rule = webhook.declaration.id;
-        let mut verdict = Verdict::default();
-        validate.validate(request, &mut verdict)?;
-        decision.warnings.append(&mut verdict.warnings);
-        decision.audit.append(&mut verdict.audit);
-        if verdict.violations.is_empty() {
-            return Ok(Outcome::Allowed);
-        }
-        // An object on its way out must be able to go: finalizers are taken off by updates.
-        if request.operation == Operation::Update && is_leaving_unchanged(request) {
-            return Ok(Outcome::Allowed);
-        }
-        let mut outcome = Outcome::Allowed;
-        let mut old_sins = old_sins(validate, request)?;
-        let mut insists = None;
-        for violation in verdict.violations {
-            if let Some(position) = old_sins.iter().position(|old| violation.is_same_sin(old)) {
-                // One old sin excuses one violation, not two.
-                old_sins.swap_remove(position);
-                decision.warnings.push(violation.message());
-                outcome = worse(outcome, Outcome::Warned);
-            } else if mode == Mode::Warn {
-                decision.warnings.push(violation.message());
-                outcome = worse(outcome, Outcome::Warned);
-            } else if violation.insistable
-                && *insists.get_or_insert_with(|| has_allow_annotation(request, rule))
-            {
-                tracing::info!(
-                    rule,
-                    name = request.name,
-                    violation = violation.message(),
-                    "overruled by the writer"
-                );
-                decision.warnings.push(violation.message());
-                outcome = worse(outcome, Outcome::Insisted);
-            } else {
-                let mut violation = violation;
-                if violation.insistable {
-                    violation.detail = format!(
-                        "{} (to insist, annotate with {ALLOW_ANNOTATION}: {rule})",
-                        violation.detail
-                    );
-                }
-                decision.violations.push(RuleViolation { rule, violation });
-                outcome = Outcome::Denied;
-            }
-        }
-        Ok(outcome)
+fn validate(
+    webhook: &'static Webhook,
+    mode: Mode,
+    request: &Request<'_>,
+    decision: &mut Decision,
+) -> Result<Outcome, Fault> {
+    let Some(validate) = webhook.validate else {
+        return Ok(Outcome::Allowed);
+    };
+    let rule = webhook.declaration.id;
+    let mut verdict = Verdict::default();
+    validate.validate(request, &mut verdict)?;
+    decision.warnings.append(&mut verdict.warnings);
+    decision.audit.append(&mut verdict.audit);
+    if verdict.violations.is_empty() {
+        return Ok(Outcome::Allowed);
     }
+    // An object on its way out must be able to go: finalizers are taken off by updates.
+    if request.operation == Operation::Update && is_leaving_unchanged(request) {
+        return Ok(Outcome::Allowed);
+    }
+    let mut outcome = Outcome::Allowed;
+    let mut old_sins = old_sins(validate, request)?;
+    let mut insists = None;
+    for violation in verdict.violations {
+        if let Some(position) = old_sins.iter().position(|old| violation.is_same_sin(old)) {
+            // One old sin excuses one violation, not two.
+            old_sins.swap_remove(position);
+            decision.warnings.push(violation.message());
+            outcome = worse(outcome, Outcome::Warned);
+        } else if mode == Mode::Warn {
+            decision.warnings.push(violation.message());
+            outcome = worse(outcome, Outcome::Warned);
+        } else if violation.insistable
+            && *insists.get_or_insert_with(|| has_allow_annotation(request, rule))
+        {
+            tracing::info!(
+                rule,
+                name = request.name,
+                violation = violation.message(),
+                "overruled by the writer"
+            );
+            decision.warnings.push(violation.message());
+            outcome = worse(outcome, Outcome::Insisted);
+        } else {
+            let mut violation = violation;
+            if violation.insistable {
+                violation.detail = format!(
+                    "{} (to insist, annotate with {ALLOW_ANNOTATION}: {rule})",
+                    violation.detail
+                );
+            }
+            decision.violations.push(RuleViolation { rule, violation });
+            outcome = Outcome::Denied;
+        }
+    }
+    Ok(outcome)
 }
 
 fn worse(one: Outcome, two: Outcome) -> Outcome {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use webhooks::contract::{Deadline, Object, Operation, Resource, Violation, Webhook};
 
 /// One object is decided on within this.
-const TIME: Duration = Duration::from_secs(60);
+const TIME: Duration = Duration::from_mins(1);
 
 /// A question about one object.
 #[derive(Debug, Clone)]

@@ -13,7 +13,7 @@ use webhooks::REGISTRY;
 use webhooks::contract::{Conversion, Deadline};
 
 /// One file of any size is converted within this.
-const TIME: Duration = Duration::from_secs(600);
+const TIME: Duration = Duration::from_mins(10);
 
 /// Convert objects to another version, or to the successor kind.
 ///

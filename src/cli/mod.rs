@@ -11,6 +11,7 @@ mod serve;
 mod test;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 /// Everything is fine.
@@ -119,7 +120,7 @@ pub fn run() -> ExitCode {
     let default_level = if matches!(arguments.command, Command::Serve(_)) {
         "info"
     } else {
-        "warn"
+        "off"
     };
     let filter = arguments.log_level.as_deref().unwrap_or(default_level);
     if let Err(error) = start_log(filter, arguments.log_format) {
@@ -149,7 +150,8 @@ fn start_log(filter: &str, format: LogFormat) -> anyhow::Result<()> {
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .with_target(false);
+        .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal());
     match format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().flatten_event(true).init(),

@@ -109,9 +109,7 @@ async fn serve(arguments: &Arguments) -> Done {
     // Listening for the signals begins before the ports do: an early SIGTERM is polite too.
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
         .map_err(Failure::broken)?;
-    let running = server::start(&config, service)
-        .await
-        .map_err(Failure::broken)?;
+    let running = server::start(&config, service).map_err(Failure::broken)?;
     let addresses = running.addresses;
     tracing::info!(
         admission = %addresses.admission,

@@ -141,10 +141,12 @@ fn object_of<K: Serialize>(object: &K, cache: &Cache) -> Option<Object> {
 
 /// Whether the error says that the kind is not served (any more).
 fn is_gone(error: &watcher::Error) -> bool {
-    match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status.code == 404,
-        watcher::Error::WatchError(status) => status.code == 404,
-        _ => false,
-    }
+    use watcher::Error::{InitialListFailed, WatchError, WatchStartFailed};
+    matches!(
+        error,
+        InitialListFailed(kube::Error::Api(status))
+            | WatchStartFailed(kube::Error::Api(status))
+            | WatchError(status)
+            if status.code == 404
+    )
 }

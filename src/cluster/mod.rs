@@ -139,26 +139,21 @@ impl Caches {
         })
     }
 
-    /// Adds or replaces an object. False when no rule reads its kind.
-    pub fn put(&self, group: &str, kind: &str, object: Object) -> bool {
-        match self
-            .iter()
-            .find(|cache| cache.resource.group == group && cache.resource.kind == kind)
-        {
-            Some(cache) => {
-                cache.table.put(trimmed(object, cache.content));
-                true
-            }
-            None => false,
+    /// Adds or replaces an object, if some rule reads its kind.
+    pub fn put(&self, group: &str, kind: &str, object: Object) {
+        if let Some(cache) = self.cache_of(group, kind) {
+            cache.table.put(trimmed(object, cache.content));
         }
+    }
+
+    fn cache_of(&self, group: &str, kind: &str) -> Option<&Arc<Cache>> {
+        self.iter()
+            .find(|cache| cache.resource.group == group && cache.resource.kind == kind)
     }
 
     /// Takes an object out.
     pub fn take(&self, group: &str, kind: &str, namespace: &str, name: &str) {
-        if let Some(cache) = self
-            .iter()
-            .find(|cache| cache.resource.group == group && cache.resource.kind == kind)
-        {
+        if let Some(cache) = self.cache_of(group, kind) {
             cache.table.remove(namespace, name);
         }
     }

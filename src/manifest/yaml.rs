@@ -438,11 +438,18 @@ fn to_json(scalar: Scalar, line: usize) -> Result<Value, Error> {
         Scalar::Null => Value::Null,
         Scalar::Bool(is_true) => Value::Bool(is_true),
         Scalar::Int(number) => number.into(),
-        Scalar::Unsigned(number) => number.into(),
+        Scalar::Unsigned(number) => beyond_i64(number),
         Scalar::Text(text) => Value::String(text),
         Scalar::Float(number) => float_to_json(number)
             .ok_or_else(|| error(line, format!("{number} is no JSON number")))?,
     })
+}
+
+/// kubectl holds numbers as 64-bit integers, and what is larger as floats.
+fn beyond_i64(number: u64) -> Value {
+    #[allow(clippy::cast_precision_loss, reason = "as kubectl does")]
+    let float = number as f64;
+    Number::from_f64(float).map_or(Value::Null, Value::Number)
 }
 
 /// Go writes a float without a fraction as an integer, so an integer is what kubectl then reads.
@@ -451,7 +458,9 @@ fn float_to_json(number: f64) -> Option<Value> {
     const EXPONENT_FROM: f64 = 1e21;
     let is_negative_zero = number == 0.0 && number.is_sign_negative();
     if number.fract() == 0.0 && number.abs() < EXPONENT_FROM && !is_negative_zero {
-        return serde_json::from_str(&number.to_string()).ok();
+        if let Ok(integer) = number.to_string().parse::<i64>() {
+            return Some(integer.into());
+        }
     }
     Number::from_f64(number).map(Value::Number)
 }
@@ -576,7 +585,7 @@ impl<'de> Visitor<'de> for StrictSeed {
     }
 
     fn visit_u64<E>(self, number: u64) -> Result<Value, E> {
-        Ok(number.into())
+        Ok(i64::try_from(number).map_or_else(|_| beyond_i64(number), Value::from))
     }
 
     fn visit_f64<E>(self, number: f64) -> Result<Value, E> {

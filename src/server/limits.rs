@@ -39,7 +39,7 @@ pub const CONVERSION_BODY_TIME: Duration = Duration::from_secs(10);
 
 /// Idle connections are kept longer than the API server keeps them (90 s), so that it is never us who closes one
 /// that it is about to use.
-pub const KEEP_ALIVE: Duration = Duration::from_secs(120);
+pub const KEEP_ALIVE: Duration = Duration::from_mins(2);
 
 /// A review without `?timeout=`.
 pub const DEFAULT_TIME: Duration = Duration::from_secs(2);

@@ -154,8 +154,8 @@ impl Running {
     }
 }
 
-/// Starts to serve. The returned addresses are bound when this returns.
-pub async fn start(config: &Config, service: Arc<Service>) -> Result<Running, Error> {
+/// Starts to serve, on the current runtime. The returned addresses are bound when this returns.
+pub fn start(config: &Config, service: Arc<Service>) -> Result<Running, Error> {
     let certificate = certificate(&config.certificate)?;
     let shared = Arc::new(Shared {
         service,

@@ -370,42 +370,37 @@ fn check_chart_ref(
         verdict.refuse(Violation::not_supported(&kind_path, kind, &CHART_REF_KINDS));
     }
     let name_path = path.member("name");
-    let name = text(chart.get("name"), &name_path, Need::Required, verdict);
-    if let Some(name) = name {
-        if name.len() > CHART_NAME_MAX_BYTES {
-            verdict.refuse(Violation::too_long(
+    let mut name = text(chart.get("name"), &name_path, Need::Required, verdict);
+    if let Some(found) = name {
+        let violation = if found.len() > CHART_NAME_MAX_BYTES {
+            Some(Violation::too_long(
                 &name_path,
-                name,
+                found,
                 CHART_NAME_MAX_BYTES,
                 "bytes",
-            ));
-        } else if let Some(detail) = syntax::dns_name(name) {
-            verdict.refuse(Violation::invalid(&name_path, name, detail));
+            ))
+        } else {
+            syntax::dns_name(found).map(|detail| Violation::invalid(&name_path, found, detail))
+        };
+        if let Some(violation) = violation {
+            verdict.refuse(violation);
+            // Whether something makes it is no longer the question.
+            name = None;
         }
     }
     let namespace_path = path.member("namespace");
-    let namespace = match text(
+    // The CRD does not ask for a namespace; the platform silently skips a reference without one.
+    let Some(namespace) = text(
         chart.get("namespace"),
         &namespace_path,
-        Need::Optional,
+        Need::Required,
         verdict,
-    ) {
-        Some(namespace) => {
-            if let Some(detail) = syntax::dns_label(namespace) {
-                verdict.refuse(Violation::invalid(&namespace_path, namespace, detail));
-            }
-            namespace
-        }
-        None => {
-            if chart.get("namespace").is_none_or(Value::is_null) {
-                verdict.refuse(Violation::required(
-                    &namespace_path,
-                    "the platform skips a chartRef without namespace",
-                ));
-            }
-            return;
-        }
+    ) else {
+        return;
     };
+    if let Some(detail) = syntax::dns_label(namespace) {
+        verdict.refuse(Violation::invalid(&namespace_path, namespace, detail));
+    }
     if let (Some(EXTERNAL_ARTIFACT), Some(name)) = (kind, name) {
         let is_known = namespace == ARTIFACT_NAMESPACE
             && (is_known_artifact(name)

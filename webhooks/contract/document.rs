@@ -13,13 +13,16 @@ use std::fmt;
 #[error("not readable as JSON: {0}")]
 pub struct Malformed(#[from] serde_json::Error);
 
+/// The members of an opened object, in their order.
+pub type OpenMembers<'a> = Vec<(Cow<'a, str>, Node<'a>)>;
+
 /// A value: untouched text, or an object or list that has been opened.
 #[derive(Debug, Clone)]
 pub enum Node<'a> {
     /// Text as it came in.
     Raw(Cow<'a, RawValue>),
     /// An opened object, members in their order.
-    Object(Vec<(Cow<'a, str>, Node<'a>)>),
+    Object(OpenMembers<'a>),
     /// An opened list.
     List(Vec<Node<'a>>),
 }
@@ -141,7 +144,7 @@ impl<'a> Node<'a> {
     }
 
     /// The members, the object opened; none when this is no object.
-    pub fn members(&mut self) -> Result<Option<&mut Vec<(Cow<'a, str>, Node<'a>)>>, Malformed> {
+    pub fn members(&mut self) -> Result<Option<&mut OpenMembers<'a>>, Malformed> {
         if let Node::Raw(raw) = self {
             if !raw.get().starts_with('{') {
                 return Ok(None);

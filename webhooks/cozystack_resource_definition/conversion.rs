@@ -493,10 +493,9 @@ fn convert_sharding(
     if has_other_type {
         return Ok(None);
     }
-    let shard = match release.at(&["labels", SHARDING_LABEL])? {
-        Some(label) => Some(label.text()),
-        None => None,
-    };
+    let shard = release
+        .at(&["labels", SHARDING_LABEL])?
+        .map(|label| label.text());
     let is_tenants = shard
         .as_ref()
         .is_some_and(|text| text.as_deref() == Some(TENANTS_SHARD));

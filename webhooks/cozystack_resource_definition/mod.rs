@@ -119,6 +119,11 @@ impl Validate for LegacyDefinition {
             for violation in &mut verdict.violations {
                 name_legacy_field(violation, object);
             }
+            for warning in &mut verdict.warnings {
+                if let Some(rest) = warning.strip_prefix("spec.release.chartRef") {
+                    *warning = format!("spec.release.chart{rest}");
+                }
+            }
         }
         Ok(())
     }

@@ -22,7 +22,7 @@ fn the_table_holds() {
         let text = row["yaml"].as_str().unwrap();
         let found = one(text);
         let is_right = match row.get("json") {
-            Some(wanted) => found.as_ref() == Ok(wanted),
+            Some(wanted) => found.as_ref() == Ok(&as_kubectl_holds(wanted)),
             None => found.is_err(),
         };
         // Where this reader differs on purpose, the row says so.
@@ -40,6 +40,21 @@ fn the_table_holds() {
         "{}",
         differences.join("\n")
     );
+}
+
+/// The table is JSON as `sigs.k8s.io/yaml` writes it; kubectl then reads numbers beyond 64-bit integers as floats.
+fn as_kubectl_holds(value: &Value) -> Value {
+    match value {
+        Value::Number(number) if !number.is_i64() => json!(number.as_f64().unwrap()),
+        Value::Array(items) => items.iter().map(as_kubectl_holds).collect(),
+        Value::Object(members) => {
+            let members = members
+                .iter()
+                .map(|(key, value)| (key.clone(), as_kubectl_holds(value)));
+            Value::Object(members.collect())
+        }
+        other => other.clone(),
+    }
 }
 
 #[test]
@@ -113,7 +128,6 @@ fn any_json() -> impl Strategy<Value = Value> {
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
         any::<i64>().prop_map(Value::from),
-        any::<u64>().prop_map(Value::from),
         (-1_000_000i32..1_000_000).prop_map(|number| json!(f64::from(number) / 64.0 + 0.01)),
         any::<String>().prop_map(Value::from),
         prop::sample::select(vec![

@@ -155,7 +155,7 @@ impl Lexer<'_> {
                 '`' => self.raw()?,
                 '$' => self.word(Kind::Variable, Kind::Variable)?,
                 '.' if !second.is_some_and(|next| next.is_ascii_digit()) => {
-                    self.word(Kind::Field, Kind::Dot)?
+                    self.word(Kind::Field, Kind::Dot)?;
                 }
                 '.' | '+' | '-' | '0'..='9' => self.number()?,
                 '(' => {

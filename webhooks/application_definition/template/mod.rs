@@ -65,7 +65,7 @@ impl Template {
                     Some(_) => reason = Some(format!("renders {text:?}, which is no name")),
                 },
                 Err(ExecError::Go(error)) => {
-                    reason = Some(format!("the platform skips it: {error}"))
+                    reason = Some(format!("the platform skips it: {error}"));
                 }
                 // What cannot be evaluated here is not called wrong.
                 Err(ExecError::Unsupported(_)) => return Vec::new(),

@@ -691,7 +691,7 @@ fn collect(nodes: &[Node], dot_is_data: bool, keys: &mut Vec<String>) {
     for node in nodes {
         match node {
             Node::Action(pipe) | Node::Template(Some(pipe)) => {
-                collect_pipe(pipe, dot_is_data, keys)
+                collect_pipe(pipe, dot_is_data, keys);
             }
             Node::If(branch) => {
                 collect_pipe(&branch.pipe, dot_is_data, keys);

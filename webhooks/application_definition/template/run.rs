@@ -25,7 +25,7 @@ enum Value {
     /// The data itself.
     Data,
     /// A key that the data does not have.
-    NoValue,
+    Missing,
     Nil,
     Bool(bool),
     Int(i64),
@@ -175,7 +175,7 @@ impl Machine<'_> {
         fields.iter().try_fold(value, |value, field| match value {
             Value::Data => Ok(self.key(field.as_bytes())),
             // What is not there has no fields, and that is no error to Go.
-            Value::NoValue => Ok(Value::NoValue),
+            Value::Missing => Ok(Value::Missing),
             Value::Nil => go(format!("nil data; no entry for key {field:?}")),
             _ => go(format!("can't evaluate field {field} in type string")),
         })
@@ -186,7 +186,7 @@ impl Machine<'_> {
             .iter()
             .zip(self.data)
             .find(|(known, _)| known.as_bytes() == key)
-            .map_or(Value::NoValue, |(_, text)| {
+            .map_or(Value::Missing, |(_, text)| {
                 Value::Text(text.as_bytes().to_vec())
             })
     }
@@ -227,12 +227,12 @@ impl Machine<'_> {
             ("len", [Value::Data]) => Ok(Value::Int(3)),
             ("len", [_]) => go("len of a value that has none"),
             ("slice", arguments) => self::slice(arguments),
-            ("index", [value]) if !matches!(value, Value::NoValue | Value::Nil) => {
+            ("index", [value]) if !matches!(value, Value::Missing | Value::Nil) => {
                 Ok(value.clone())
             }
             // A missing key of the map is the empty string here, not <no value>.
             ("index", [Value::Data, Value::Text(key)]) => Ok(match self.key(key) {
-                Value::NoValue => Value::Text(Vec::new()),
+                Value::Missing => Value::Text(Vec::new()),
                 found => found,
             }),
             ("index", [Value::Text(text), Value::Int(at)]) => {
@@ -257,7 +257,7 @@ impl Machine<'_> {
                 let order = match (one, two) {
                     (Value::Int(one), Value::Int(two)) => one.cmp(two),
                     (Value::Text(one), Value::Text(two)) => one.cmp(two),
-                    (Value::NoValue | Value::Nil, _) | (_, Value::NoValue | Value::Nil) => {
+                    (Value::Missing | Value::Nil, _) | (_, Value::Missing | Value::Nil) => {
                         return Err(ExecError::Unsupported("a comparison with nothing"));
                     }
                     _ => return go("incompatible types for comparison"),
@@ -317,7 +317,7 @@ fn slice(arguments: &[Value]) -> Result<Value, ExecError> {
 fn is_true(value: &Value) -> bool {
     match value {
         Value::Data => true,
-        Value::NoValue | Value::Nil => false,
+        Value::Missing | Value::Nil => false,
         Value::Bool(is_true) => *is_true,
         Value::Int(number) => *number != 0,
         Value::Text(text) => !text.is_empty(),
@@ -326,7 +326,7 @@ fn is_true(value: &Value) -> bool {
 
 fn printed(value: &Value) -> Result<Vec<u8>, ExecError> {
     match value {
-        Value::NoValue | Value::Nil => Ok(b"<no value>".to_vec()),
+        Value::Missing | Value::Nil => Ok(b"<no value>".to_vec()),
         Value::Bool(is_true) => Ok(is_true.to_string().into_bytes()),
         Value::Int(number) => Ok(number.to_string().into_bytes()),
         Value::Text(text) => Ok(text.clone()),
@@ -339,7 +339,7 @@ fn are_equal(one: &Value, two: &Value) -> Result<bool, ExecError> {
         (Value::Int(one), Value::Int(two)) => Ok(one == two),
         (Value::Text(one), Value::Text(two)) => Ok(one == two),
         (Value::Bool(one), Value::Bool(two)) => Ok(one == two),
-        (Value::NoValue | Value::Nil, _) | (_, Value::NoValue | Value::Nil) => {
+        (Value::Missing | Value::Nil, _) | (_, Value::Missing | Value::Nil) => {
             Err(ExecError::Unsupported("a comparison with nothing"))
         }
         _ => go("incompatible types for comparison"),
@@ -351,7 +351,7 @@ fn print(arguments: &[Value], is_line: bool) -> Result<Value, ExecError> {
     let mut out = Vec::new();
     for (position, value) in arguments.iter().enumerate() {
         let is_text = |value: Option<&Value>| matches!(value, Some(Value::Text(_)));
-        if *value == Value::NoValue {
+        if *value == Value::Missing {
             return Err(ExecError::Unsupported("printing nothing"));
         }
         if let Some(before) = position.checked_sub(1)

@@ -1,0 +1,197 @@
+//! End to end: a real kube-apiserver and etcd, a real kubectl and helm, the service as it ships.
+//!
+//! Where neither KUBEBUILDER_ASSETS nor a Go toolchain is there these tests cannot run; they say so, and with CI set
+//! that is a failure.
+
+#![allow(
+    missing_docs,
+    clippy::pedantic,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod away;
+mod caches;
+mod crds;
+mod definitions;
+mod yaml;
+
+use libtest_mimic::{Arguments, Trial};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use support::plane::{Plane, assets};
+use support::service::{Setup, run};
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // Each scenario starts a control plane of its own; two cores bear no more than one at a time.
+    arguments.test_threads = Some(1);
+    let scenarios: [(&str, fn(&Path)); 9] = [
+        (
+            "definitions_are_converted_and_guarded",
+            definitions::converted_and_guarded,
+        ),
+        (
+            "deletion_needs_a_reason",
+            definitions::deletion_needs_a_reason,
+        ),
+        ("the_service_may_be_away", away::the_service_may_be_away),
+        (
+            "crds_survive_their_helm_release",
+            crds::survive_their_helm_release,
+        ),
+        (
+            "crds_of_a_release_without_flux_can_be_detached",
+            crds::detached_from_helm,
+        ),
+        ("crds_are_never_narrowed", crds::never_narrowed),
+        ("crds_uninstall_leaves_everything_readable", crds::uninstall),
+        ("caches_follow_the_cluster", caches::follow),
+        ("yaml_is_read_as_kubectl_reads_it", yaml::as_kubectl),
+    ];
+    if arguments.list {
+        return libtest_mimic::run(&arguments, trials(&scenarios, None)).exit_code();
+    }
+    match assets() {
+        Ok(folder) => {
+            libtest_mimic::run(&arguments, trials(&scenarios, Some(folder.into()))).exit_code()
+        }
+        Err(why) => {
+            eprintln!("\nEND-TO-END TESTS DID NOT RUN: {why}\n");
+            let conclusion = libtest_mimic::run(&arguments, trials(&scenarios, None));
+            if std::env::var_os("CI").is_some() {
+                ExitCode::from(101)
+            } else {
+                conclusion.exit_code()
+            }
+        }
+    }
+}
+
+fn trials(scenarios: &[(&'static str, fn(&Path))], assets: Option<Arc<Path>>) -> Vec<Trial> {
+    scenarios
+        .iter()
+        .map(|(name, scenario)| {
+            let scenario = *scenario;
+            let is_ignored = assets.is_none();
+            let assets = assets.clone();
+            Trial::test(*name, move || {
+                if let Some(assets) = assets {
+                    scenario(&assets);
+                }
+                Ok(())
+            })
+            .with_ignored_flag(is_ignored)
+        })
+        .collect()
+}
+
+/// A cluster in which the service is installed: Services that lead to loopback, CRDs, webhook configurations.
+pub struct Cluster {
+    pub plane: Plane,
+    pub setup: Setup,
+}
+
+impl Cluster {
+    /// The control plane alone, and where the service will be.
+    pub fn bare(assets: &Path) -> Cluster {
+        let plane = Plane::start(assets);
+        let setup = Setup::new(plane.folder.path());
+        Cluster { plane, setup }
+    }
+
+    /// The same with Services, CRDs and webhook configurations; nothing serves yet.
+    pub fn installed(assets: &Path) -> Cluster {
+        let cluster = Cluster::bare(assets);
+        cluster.add_services();
+        cluster.install_crds();
+        cluster.add_webhooks();
+        cluster
+    }
+
+    /// On a machine without kube-proxy a Service of type ExternalName leads to loopback.
+    pub fn add_services(&self) {
+        self.plane.apply(
+            "
+apiVersion: v1
+kind: Namespace
+metadata: {name: cozy-webhook}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: cozystack-webhook, namespace: cozy-webhook}
+spec: {type: ExternalName, externalName: localhost}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: cozystack-webhook-conversion, namespace: cozy-webhook}
+spec: {type: ExternalName, externalName: localhost}
+",
+        );
+    }
+
+    fn target(&self) -> Vec<String> {
+        vec![
+            "--ca-file".to_owned(),
+            self.setup.ca_file(),
+            "--admission-port".to_owned(),
+            self.setup.admission.port().to_string(),
+            "--conversion-port".to_owned(),
+            self.setup.conversion.port().to_string(),
+        ]
+    }
+
+    /// Runs `crds install` and gives what it says.
+    pub fn install_crds(&self) -> String {
+        let target = self.target();
+        let mut arguments = vec!["install"];
+        arguments.extend(target.iter().map(String::as_str));
+        self.crds(&arguments)
+    }
+
+    /// Runs `crds ...` and expects success.
+    pub fn crds(&self, arguments: &[&str]) -> String {
+        let kubeconfig = self.plane.kubeconfig.display().to_string();
+        let mut all = vec!["crds", "--kubeconfig", &kubeconfig];
+        all.extend(arguments);
+        let (code, stdout, stderr) = run(&all, self.plane.folder.path(), "");
+        assert_eq!(code, 0, "{all:?}: {stdout}{stderr}");
+        stdout
+    }
+
+    /// Applies the generated webhook configurations unchanged.
+    pub fn add_webhooks(&self) {
+        let target = self.target();
+        let mut arguments = vec!["manifests", "--only", "webhooks"];
+        arguments.extend(target.iter().map(String::as_str));
+        let (code, stdout, stderr) = run(&arguments, self.plane.folder.path(), "");
+        assert_eq!(code, 0, "{stderr}");
+        self.plane.apply(&stdout);
+    }
+
+    /// Starts the service against this cluster and waits until it is ready.
+    pub fn serve(&self) -> support::plane::Process {
+        let kubeconfig = self.plane.kubeconfig.display().to_string();
+        self.setup.start_ready(&["--kubeconfig", &kubeconfig])
+    }
+}
+
+/// A folder of the repository.
+pub fn repository(path: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// Waits until something holds.
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(15);
+    while !holds() {
+        assert!(std::time::Instant::now() < end, "not in time: {what}");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+}
