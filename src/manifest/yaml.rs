@@ -456,8 +456,8 @@ fn beyond_i64(number: u64) -> Value {
 fn float_to_json(number: f64) -> Option<Value> {
     /// From here on Go writes an exponent.
     const EXPONENT_FROM: f64 = 1e21;
-    let is_negative_zero = number == 0.0 && number.is_sign_negative();
-    if number.fract() == 0.0 && number.abs() < EXPONENT_FROM && !is_negative_zero {
+    if number.fract() == 0.0 && number.abs() < EXPONENT_FROM {
+        // Negative zero becomes an integer too, and loses its sign.
         if let Ok(integer) = number.to_string().parse::<i64>() {
             return Some(integer.into());
         }

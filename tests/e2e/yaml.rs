@@ -84,6 +84,7 @@ pub fn as_kubectl(assets: &Path) {
 /// kubectl prints a large float without exponent, so that it reads back as an integer: both are the same number.
 fn floats(value: &Value) -> Value {
     match value {
+        Value::Number(number) if number.as_f64() == Some(0.0) => serde_json::json!(0),
         Value::Number(number) if !number.is_i64() => serde_json::json!(number.as_f64().unwrap()),
         Value::Array(items) => items.iter().map(floats).collect(),
         Value::Object(members) => Value::Object(

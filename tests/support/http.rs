@@ -79,6 +79,12 @@ impl Connection {
         self.stream.conn.peer_certificates().unwrap()[0].to_vec()
     }
 
+    /// The protocol that was agreed on.
+    pub fn protocol(&mut self) -> Option<Vec<u8>> {
+        self.peer_certificate();
+        self.stream.conn.alpn_protocol().map(ToOwned::to_owned)
+    }
+
     /// Sends bytes as they are.
     pub fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.stream.write_all(bytes)?;

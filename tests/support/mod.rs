@@ -1,5 +1,9 @@
-//! What the tests share: a client, a control plane, the service.
+//! What the tests share: a client, a control plane, the service. Each test program uses a part.
+
+#![allow(dead_code)]
 
 pub mod http;
+pub mod inprocess;
 pub mod plane;
+pub mod rules;
 pub mod service;

@@ -38,6 +38,7 @@ pub fn run(arguments: &[&str], folder: &Path, input: &str) -> (i32, String, Stri
 pub struct Setup {
     pub folder: PathBuf,
     pub authority: String,
+    issuer: Authority,
     pub admission: SocketAddr,
     pub conversion: SocketAddr,
     pub probes: SocketAddr,
@@ -49,21 +50,13 @@ impl Setup {
         let folder = folder.join("service");
         std::fs::create_dir_all(&folder).unwrap();
         let authority = Authority::new().unwrap();
-        let names = [
-            "localhost",
-            "127.0.0.1",
-            "cozystack-webhook.cozy-webhook.svc",
-            "cozystack-webhook-conversion.cozy-webhook.svc",
-        ]
-        .map(ToOwned::to_owned);
-        let (chain, key) = authority.issue(&names).unwrap();
-        std::fs::write(folder.join("tls.crt"), chain).unwrap();
-        std::fs::write(folder.join("tls.key"), key).unwrap();
+        write_certificate(&folder, &authority);
         std::fs::write(folder.join("ca.crt"), authority.pem()).unwrap();
         let address = || format!("127.0.0.1:{}", free_port()).parse().unwrap();
         Setup {
             folder,
             authority: authority.pem().to_owned(),
+            issuer: authority,
             admission: address(),
             conversion: address(),
             probes: address(),
@@ -75,8 +68,18 @@ impl Setup {
         self.folder.join("ca.crt").display().to_string()
     }
 
+    /// A new certificate of the same authority.
+    pub fn renew(&self) {
+        write_certificate(&self.folder, &self.issuer);
+    }
+
     /// Starts the service and waits until it is alive (not until it is ready).
     pub fn start(&self, more: &[&str]) -> Process {
+        self.start_with_drain("0", more)
+    }
+
+    /// The same with a time between "not ready" and the end.
+    pub fn start_with_drain(&self, seconds: &str, more: &[&str]) -> Process {
         let mut command = Command::new(BINARY);
         command
             .arg("serve")
@@ -86,7 +89,7 @@ impl Setup {
             .args(["--metrics-address", &self.metrics.to_string()])
             .arg("--certificate-dir")
             .arg(&self.folder)
-            .args(["--certificate-poll", "1", "--drain", "0"])
+            .args(["--certificate-poll", "1", "--drain", seconds])
             .args(more)
             .env_remove("KUBECONFIG");
         let mut process = Process::start("cozystack-webhook", &mut command, &self.folder);
@@ -110,4 +113,16 @@ impl Setup {
     pub fn connect(&self, address: SocketAddr) -> http::Connection {
         http::Connection::open(address, &http::client_config(&self.authority)).unwrap()
     }
+}
+
+fn write_certificate(folder: &Path, authority: &Authority) {
+    let names = [
+        "localhost",
+        "127.0.0.1",
+        "cozystack-webhook.cozy-webhook.svc",
+        "cozystack-webhook-conversion.cozy-webhook.svc",
+    ];
+    let (chain, key) = authority.issue(&names.map(ToOwned::to_owned)).unwrap();
+    std::fs::write(folder.join("tls.crt"), chain).unwrap();
+    std::fs::write(folder.join("tls.key"), key).unwrap();
 }

@@ -45,6 +45,7 @@ fn the_table_holds() {
 /// The table is JSON as `sigs.k8s.io/yaml` writes it; kubectl then reads numbers beyond 64-bit integers as floats.
 fn as_kubectl_holds(value: &Value) -> Value {
     match value {
+        Value::Number(number) if number.as_f64() == Some(0.0) => json!(0),
         Value::Number(number) if !number.is_i64() => json!(number.as_f64().unwrap()),
         Value::Array(items) => items.iter().map(as_kubectl_holds).collect(),
         Value::Object(members) => {
