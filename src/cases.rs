@@ -180,7 +180,7 @@ pub fn run(
     match (&request.convert_to, &request.objects) {
         (Some(form), Some(objects)) => run.convert(form, objects, &expect),
         (None, None) => {
-            let schemas = Schemas::of(registry).map_err(Error::Schemas)?;
+            let schemas = Schemas::load().map_err(Error::Schemas)?;
             run.admit(&request, &expect, &schemas)
                 .map_err(|detail| Error::Shape {
                     path: case.join(REQUEST_FILE).display().to_string(),

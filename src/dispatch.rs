@@ -4,7 +4,6 @@ use crate::review::admission::Request as Wire;
 use json_patch::PatchOperation;
 use serde::Deserialize;
 use serde_json::Value;
-use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
@@ -546,8 +545,6 @@ fn old_sins(
 #[derive(Deserialize)]
 struct Leaving {
     metadata: LeavingMetadata,
-    #[serde(default)]
-    spec: Value,
 }
 
 #[derive(Deserialize)]
@@ -556,13 +553,24 @@ struct LeavingMetadata {
     deletion_timestamp: Option<String>,
 }
 
-/// Whether the object is being deleted and the update leaves its spec alone.
+#[derive(Deserialize, PartialEq)]
+struct Spec {
+    #[serde(default)]
+    spec: Value,
+}
+
+/// Whether the object is being deleted and the update leaves its spec alone. The specs are built only when it is.
 fn is_leaving_unchanged(request: &Request<'_>) -> bool {
-    let parts = |raw: Option<&RawValue>| raw.and_then(|raw| request::read::<Leaving>(raw).ok());
-    match (parts(request.object), parts(request.old_object)) {
-        (Some(new), Some(old)) => new.metadata.deletion_timestamp.is_some() && new.spec == old.spec,
-        _ => false,
-    }
+    let (Some(new), Some(old)) = (request.object, request.old_object) else {
+        return false;
+    };
+    let is_leaving = request::read::<Leaving>(new)
+        .is_ok_and(|object| object.metadata.deletion_timestamp.is_some());
+    is_leaving
+        && match (request::read::<Spec>(new), request::read::<Spec>(old)) {
+            (Ok(new), Ok(old)) => new == old,
+            _ => false,
+        }
 }
 
 #[derive(Deserialize)]

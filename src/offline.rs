@@ -143,7 +143,7 @@ impl Judge {
     ) -> Result<Judge, String> {
         Ok(Judge {
             dispatcher,
-            schemas: Schemas::of(registry)?,
+            schemas: Schemas::load()?,
             caches,
             registry: registry.to_vec(),
         })

@@ -63,9 +63,6 @@ pub struct Arguments {
     /// Time between "not ready" and the end of the admission port, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(0..=10))]
     drain: u64,
-    /// Answer POST /null with a constant: the yardstick of `make bench`.
-    #[arg(long, hide = true)]
-    null_route: bool,
 }
 
 pub fn run(arguments: &Arguments) -> Done {
@@ -100,7 +97,7 @@ async fn serve(arguments: &Arguments) -> Done {
         certificate,
         workers: arguments.workers.map_or(cores, usize::from),
         drain: Duration::from_secs(arguments.drain),
-        has_null_route: arguments.null_route,
+        has_null_route: false,
     };
     let service = Arc::new(Service::new(
         Dispatcher::new(REGISTRY, Modes::default()),

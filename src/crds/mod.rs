@@ -82,6 +82,18 @@ pub enum Error {
 /// # Errors
 /// When a source is wrong, or a kind of several versions has no complete conversion in the registry.
 pub fn bare(registry: &[&'static Webhook]) -> Result<Vec<Value>, Error> {
+    let crds = sources()?;
+    for (source, crd) in CRDS.iter().zip(&crds) {
+        check_versions(crd, registry).map_err(|detail| Error::Source {
+            plural: source.plural,
+            detail,
+        })?;
+    }
+    Ok(crds)
+}
+
+/// The sources as they are, the borrowed version filled in.
+fn sources() -> Result<Vec<Value>, Error> {
     let mut crds: Vec<Value> = Vec::new();
     for source in &CRDS {
         let wrong = |detail: &str| Error::Source {
@@ -118,7 +130,6 @@ pub fn bare(registry: &[&'static Webhook]) -> Result<Vec<Value>, Error> {
                 json!({"app.kubernetes.io/managed-by": MANAGER}),
             );
         }
-        check_versions(&crd, registry).map_err(|detail| wrong(&detail))?;
         crds.push(crd);
     }
     Ok(crds)

@@ -5,7 +5,7 @@ use jsonschema::error::{TypeKind, ValidationErrorKind};
 use jsonschema::{PatternOptions, ValidationError, Validator};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use webhooks::contract::{Cause, FieldPath, Path, Violation, Webhook};
+use webhooks::contract::{FieldPath, Path, Violation};
 
 /// The name under which schema violations are listed beside those of rules.
 pub const RULE: &str = "crd-schema";
@@ -21,12 +21,12 @@ struct Schema {
 }
 
 impl Schemas {
-    /// The schemas of the CRDs that ship with this registry.
+    /// The schemas of the CRDs that ship.
     ///
     /// # Errors
     /// When a CRD is wrong.
-    pub fn of(registry: &[&'static Webhook]) -> Result<Schemas, String> {
-        let crds = super::bare(registry).map_err(|error| error.to_string())?;
+    pub fn load() -> Result<Schemas, String> {
+        let crds = super::sources().map_err(|error| error.to_string())?;
         let mut by_kind = BTreeMap::new();
         for crd in &crds {
             let text = |pointer: &str| {
@@ -149,9 +149,7 @@ fn walk_members(
         } else if let Some(additional) = schema.get("additionalProperties") {
             walk(additional, member, &path.key(name), false, violations);
         } else {
-            let mut unknown = Violation::forbidden(&path.member(name), "unknown field");
-            unknown.cause = Cause::Forbidden;
-            violations.push(unknown);
+            violations.push(Violation::forbidden(&path.member(name), "unknown field"));
         }
     }
 }
@@ -202,7 +200,7 @@ mod tests {
     use super::*;
 
     fn apply(version: &str, spec: &Value) -> (Value, Vec<String>) {
-        let schemas = Schemas::of(webhooks::REGISTRY).unwrap();
+        let schemas = Schemas::load().unwrap();
         let mut object = json!({"apiVersion": format!("cozystack.io/{version}"), "kind": "CozystackResourceDefinition",
             "metadata": {"name": "x", "whatever": 1}, "spec": spec});
         let violations = schemas
@@ -257,7 +255,7 @@ mod tests {
 
     #[test]
     fn kinds_of_others_are_not_ours() {
-        let schemas = Schemas::of(webhooks::REGISTRY).unwrap();
+        let schemas = Schemas::load().unwrap();
         assert!(
             schemas
                 .apply("", "ConfigMap", "v1", &mut json!({}))

@@ -387,9 +387,9 @@ async fn review(
     let Ok(_in_flight) = Arc::clone(&shared.in_flight).try_acquire_owned() else {
         return Reply::come_again("too many reviews at once");
     };
-    shared.service.metrics.in_flight.inc();
+    let _counted = InFlight::begin(&shared.service);
     let deadline = Deadline::after(answer::time_for(timeout_of(request)));
-    let reply = match read_body(shared, port, request, payload, deadline).await {
+    match read_body(shared, port, request, payload, deadline).await {
         // The yardstick of the bench: everything but the decision.
         Ok(_) if is_null => Reply::review(NULL_ANSWER.to_vec()),
         Ok((body, permit)) => match route {
@@ -400,9 +400,23 @@ async fn review(
             shared.service.count_refusal(reply.status);
             reply
         }
-    };
-    shared.service.metrics.in_flight.dec();
-    reply
+    }
+}
+
+/// Counts a request for as long as somebody works on it, however that ends.
+struct InFlight<'a>(&'a Service);
+
+impl InFlight<'_> {
+    fn begin(service: &Service) -> InFlight<'_> {
+        service.metrics.in_flight.inc();
+        InFlight(service)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.metrics.in_flight.dec();
+    }
 }
 
 const NULL_ANSWER: &[u8] =

@@ -28,11 +28,14 @@ use std::sync::Arc;
 use support::plane::{Plane, assets};
 use support::service::{Setup, run};
 
+/// A name, and what runs with the folder of the control plane's binaries.
+type Scenario = (&'static str, fn(&Path));
+
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // Each scenario starts a control plane of its own; two cores bear no more than one at a time.
     arguments.test_threads = Some(1);
-    let scenarios: [(&str, fn(&Path)); 9] = [
+    let scenarios: [Scenario; 9] = [
         (
             "definitions_are_converted_and_guarded",
             definitions::converted_and_guarded,
@@ -74,7 +77,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn trials(scenarios: &[(&'static str, fn(&Path))], assets: Option<Arc<Path>>) -> Vec<Trial> {
+fn trials(scenarios: &[Scenario], assets: Option<Arc<Path>>) -> Vec<Trial> {
     scenarios
         .iter()
         .map(|(name, scenario)| {

@@ -11,6 +11,7 @@ use crate::cozystack_resource_definition::catalogue::{
 use crate::kinds::{PACKAGE_SOURCES, PACKAGE_SOURCES_BY_ARTIFACT};
 use base64::Engine as _;
 use serde_json::{Map, Value};
+use std::sync::Arc;
 
 /// Longest prefix of a release, in bytes: Helm allows 53 for a release's name, and one is left for the application.
 const PREFIX_MAX_BYTES: usize = 52;
@@ -65,15 +66,14 @@ pub fn check(
         return Ok(());
     };
     let application_path = path.member("application");
-    let mut parsed_schema = None;
+    let mut schema = None;
     if let Some(application) = object(
         spec.get("application"),
         &application_path,
         Need::Required,
         verdict,
     ) {
-        parsed_schema =
-            check_application(application, &application_path, subject, request, verdict);
+        schema = check_application(application, &application_path, subject, request, verdict);
     }
     request.deadline.check()?;
     let release_path = path.member("release");
@@ -91,7 +91,7 @@ pub fn check(
         Need::Optional,
         verdict,
     ) {
-        check_dashboard(dashboard, &dashboard_path, parsed_schema.as_ref(), verdict);
+        check_dashboard(dashboard, &dashboard_path, schema.as_deref(), verdict);
     }
     Ok(())
 }
@@ -228,7 +228,7 @@ fn check_application(
     subject: &Subject<'_>,
     request: &Request<'_>,
     verdict: &mut Verdict,
-) -> Option<Value> {
+) -> Option<Arc<Result<Option<Value>, String>>> {
     for (member, syntax, unique) in [
         (
             "kind",
@@ -261,13 +261,11 @@ fn check_application(
         Need::Required,
         verdict,
     )?;
-    match schema::check(source) {
-        Ok(schema) => schema,
-        Err(detail) => {
-            verdict.refuse(Violation::invalid(&path, source, detail));
-            None
-        }
+    let checked = schema::check(source);
+    if let Err(detail) = &*checked {
+        verdict.refuse(Violation::invalid(&path, source, detail.as_str()));
     }
+    Some(checked)
 }
 
 /// The other definitions, of either form, that an index knows under `key`. A legacy definition and the
@@ -420,7 +418,7 @@ fn check_chart_ref(
 fn check_dashboard(
     dashboard: &Map<String, Value>,
     path: &Path<'_>,
-    schema: Option<&Value>,
+    schema: Option<&Result<Option<Value>, String>>,
     verdict: &mut Verdict,
 ) {
     let tabs_path = path.member("tabs");
@@ -447,7 +445,7 @@ fn check_dashboard(
     }
     let keys_path = path.member("keysOrder");
     let order = list(dashboard.get("keysOrder"), &keys_path, verdict);
-    if let Some(schema) = schema {
+    if let Some(Ok(Some(schema))) = schema {
         keys_order::check(order, &keys_path, schema, verdict);
     }
 }

@@ -2,16 +2,57 @@
 
 use jsonschema::{Draft, PatternOptions};
 use serde_json::Value;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Patterns are read as Helm and the API server read them (RE2: linear, without look-around).
 /// Largest regular expression of a pattern once compiled, in bytes: matching larger ones takes tens of milliseconds.
 const PATTERN_MAX_BYTES: usize = 1 << 20;
 
-/// The schema as JSON; nothing for a blank one.
-///
-/// # Errors
-/// What is wrong, and what would be right.
-pub fn check(source: &str) -> Result<Option<Value>, String> {
+/// What is remembered of schemas that were compiled before, in bytes of their sources. The 30 definitions of a
+/// release take about 300 KB.
+const REMEMBERED_MAX_BYTES: usize = 4 << 20;
+
+/// The schema as JSON, nothing for a blank one; or what is wrong, and what would be right.
+type Checked = Arc<Result<Option<Value>, String>>;
+
+#[derive(Default)]
+struct Memory {
+    checked: HashMap<String, Checked>,
+    bytes: usize,
+}
+
+static MEMORY: Mutex<Option<Memory>> = Mutex::new(None);
+
+/// Checks a schema. Most updates leave it as it is, and compiling takes a hundred times as long as looking it up: what
+/// was found of a source is remembered.
+pub fn check(source: &str) -> Checked {
+    let memory = || MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = memory()
+        .as_ref()
+        .and_then(|memory| memory.checked.get(source))
+    {
+        return Arc::clone(known);
+    }
+    // Compiled without the lock: others are not held up.
+    let checked = Arc::new(compile(source));
+    let mut memory = memory();
+    let memory = memory.get_or_insert_default();
+    if memory.bytes + source.len() > REMEMBERED_MAX_BYTES {
+        *memory = Memory::default();
+    }
+    if source.len() <= REMEMBERED_MAX_BYTES
+        && memory
+            .checked
+            .insert(source.to_owned(), Arc::clone(&checked))
+            .is_none()
+    {
+        memory.bytes += source.len();
+    }
+    checked
+}
+
+fn compile(source: &str) -> Result<Option<Value>, String> {
     if source.trim().is_empty() {
         return Ok(None);
     }
@@ -101,8 +142,29 @@ mod tests {
                 "does not compile",
             ),
         ] {
-            let error = check(source).unwrap_err();
+            let error = check(source).as_ref().clone().unwrap_err();
             assert!(error.contains(wanted), "{source}: {error}");
         }
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded_and_right() {
+        for round in 0..3 {
+            for number in 0..40 {
+                let padding = "x".repeat(200_000);
+                let source = format!(r#"{{"type":"object","title":"{number}{padding}"}}"#);
+                let title = format!("{number}{padding}");
+                let checked = check(&source);
+                let schema = checked.as_ref().as_ref().unwrap().as_ref().unwrap();
+                assert_eq!(schema["title"], title, "round {round}");
+            }
+        }
+        let memory = super::MEMORY.lock().unwrap();
+        let memory = memory.as_ref().unwrap();
+        assert!(memory.bytes <= super::REMEMBERED_MAX_BYTES);
+        assert_eq!(
+            memory.bytes,
+            memory.checked.keys().map(String::len).sum::<usize>()
+        );
     }
 }

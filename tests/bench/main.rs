@@ -1,0 +1,461 @@
+//! `make bench`: what a review costs, as ratios to a responder that decides nothing, in one run on one core.
+//!
+//! The server is this program again, pinned to one core with one worker: the shipped rules, one mutating rule of the
+//! tests, and `POST /null`, all behind the same TLS and limits. The client has the other core. TLS 1.3, HTTP/1.1
+//! keep-alive, 8 connections. A size is that of the review's body: an UPDATE with oldObject and managedFields.
+
+#![allow(
+    missing_docs,
+    clippy::pedantic,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+#[path = "../support/http.rs"]
+#[allow(dead_code)]
+mod http;
+
+use cozystack_webhook::cluster::Caches;
+use cozystack_webhook::dispatch::{Dispatcher, Modes};
+use cozystack_webhook::server::answer::Service;
+use cozystack_webhook::server::{CertificateSource, Config, start};
+use http::Connection;
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use webhooks::REGISTRY;
+use webhooks::contract::{
+    Declaration, Edit, FailurePolicy, Fault, FieldPath, Mode, Mutate, Operation, Request, Rule,
+    Verdict, Webhook, Weight,
+};
+use webhooks::kinds::HELM_RELEASES;
+
+const CONNECTIONS: usize = 8;
+const ROUND: Duration = Duration::from_secs(3);
+const WARM_UP: Duration = Duration::from_millis(500);
+const SIZES_BYTES: [usize; 3] = [2_000, 12_000, 100_000];
+
+/// A rule as the shard rule will be: one label on a HelmRelease.
+static LABEL: Webhook = Webhook {
+    declaration: Declaration {
+        id: "bench-label",
+        summary: "Adds one label.",
+        rules: &[Rule {
+            resource: &HELM_RELEASES.resource,
+            versions: &["v2"],
+            operations: &[Operation::Create, Operation::Update],
+        }],
+        match_conditions: &[],
+        failure_policy: FailurePolicy::Ignore,
+        timeout_seconds: 5,
+        default_mode: Mode::Enforce,
+        weight: Weight::Light,
+        reads: &[],
+        writes: &[],
+    },
+    validate: None,
+    mutate: Some(&Label),
+    convert: None,
+    companions: None,
+};
+
+struct Label;
+
+impl Mutate for Label {
+    fn mutate(&self, request: &Request<'_>, _: &mut Verdict) -> Result<Vec<Edit>, Fault> {
+        // As a real rule would, it looks before it edits.
+        #[derive(serde::Deserialize)]
+        struct Labelled {
+            metadata: Metadata,
+        }
+        #[derive(serde::Deserialize)]
+        struct Metadata {
+            labels: Option<std::collections::BTreeMap<String, String>>,
+        }
+        let key = "sharding.fluxcd.io/key";
+        let has = request
+            .object
+            .and_then(|raw| webhooks::contract::request::read::<Labelled>(raw).ok())
+            .and_then(|object| object.metadata.labels)
+            .is_some_and(|labels| labels.contains_key(key));
+        if has {
+            return Ok(Vec::new());
+        }
+        Ok(vec![Edit::set(
+            FieldPath::of(&["metadata", "labels"]).key(key),
+            "tenants",
+        )])
+    }
+}
+
+fn main() {
+    if std::env::args().any(|argument| argument == "--serve") {
+        return serve();
+    }
+    let server = Server::start();
+    println!(
+        "{:<34}{:>8}{:>12}{:>14}{:>10}{:>10}{:>10}",
+        "what", "bytes", "requests/s", "CPU us/review", "x null", "p50 us", "p99 us"
+    );
+    for size in SIZES_BYTES {
+        let mut null = 0.0;
+        for (name, path, body) in [
+            ("null", "/null", helm_release(size)),
+            (
+                "mutate: one label",
+                "/mutate/helm.toolkit.fluxcd.io/helmreleases",
+                helm_release(size),
+            ),
+            (
+                "validate: ApplicationDefinition",
+                "/validate/cozystack.io/applicationdefinitions",
+                definition(size),
+            ),
+        ] {
+            let (rate, cpu, p50, p99) = server.load(server.admission, path, &body);
+            if name == "null" {
+                null = cpu;
+            }
+            println!(
+                "{name:<34}{:>8}{rate:>12.0}{cpu:>14.1}{:>10.2}{p50:>10}{p99:>10}",
+                body.len(),
+                cpu / null
+            );
+        }
+    }
+    let one = conversion(1);
+    let (rate, cpu, p50, p99) = server.load(server.conversion, CONVERT, &one);
+    println!(
+        "{:<34}{:>8}{rate:>12.0}{cpu:>14.1}{:>10}{p50:>10}{p99:>10}",
+        "convert: one object",
+        one.len(),
+        "-"
+    );
+
+    let mut connection = server.connect(server.conversion);
+    let (mut count, started) = (0_u32, Instant::now());
+    while started.elapsed() < ROUND {
+        assert_eq!(connection.post(CONVERT, &one).unwrap().status, 200);
+        count += 1;
+    }
+    println!(
+        "\nconversions one after the other over one connection: {:.0} a second",
+        f64::from(count) / started.elapsed().as_secs_f64()
+    );
+
+    let many = conversion(10_000);
+    let before = server.cpu();
+    let started = Instant::now();
+    let answer = server
+        .connect(server.conversion)
+        .post(&format!("{CONVERT}?timeout=30s"), &many)
+        .unwrap();
+    assert_eq!(
+        answer.json()["response"]["result"]["status"],
+        "Success",
+        "{}",
+        answer.status
+    );
+    println!(
+        "10,000 objects of 10 kB in one review ({} MB): {:.2} s, {:.0} ms CPU, peak RSS {} MB",
+        many.len() / 1_000_000,
+        started.elapsed().as_secs_f64(),
+        (server.cpu() - before) * 1e3,
+        server.status_kib("VmHWM:") / 1024
+    );
+}
+
+const CONVERT: &str = "/convert/cozystackresourcedefinitions";
+
+fn serve() {
+    let registry: Vec<&'static Webhook> = REGISTRY.iter().copied().chain([&LABEL]).collect();
+    let caches = Arc::new(Caches::of(&registry));
+    caches.settle();
+    let service = Arc::new(Service::new(
+        Dispatcher::new(&registry, Modes::default()),
+        caches,
+    ));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let authority = std::env::temp_dir().join(format!(
+        "cozystack-webhook-bench-{}.crt",
+        std::process::id()
+    ));
+    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    let config = Config {
+        admission: any,
+        conversion: any,
+        probes: any,
+        metrics: any,
+        certificate: CertificateSource::SelfSigned {
+            names: vec!["localhost".to_owned()],
+            authority_file: Some(authority.clone()),
+        },
+        workers: 1,
+        drain: Duration::ZERO,
+        has_null_route: true,
+    };
+    let running = {
+        let _inside = runtime.enter();
+        start(&config, service).unwrap()
+    };
+    println!(
+        "{} {} {}",
+        running.addresses.admission,
+        running.addresses.conversion,
+        authority.display()
+    );
+    std::io::stdout().flush().unwrap();
+    // Until the parent is gone.
+    let _ = std::io::stdin().read_line(&mut String::new());
+    let _ = std::fs::remove_file(authority);
+}
+
+struct Server {
+    child: Child,
+    admission: SocketAddr,
+    conversion: SocketAddr,
+    client: Arc<rustls::ClientConfig>,
+}
+
+impl Server {
+    fn start() -> Server {
+        // The client's threads inherit the second core; the server gets the first to itself.
+        let this = std::process::id().to_string();
+        let pinned = Command::new("taskset")
+            .args(["-a", "-p", "-c", "1", &this])
+            .stdout(Stdio::null())
+            .status();
+        let is_pinned = pinned.is_ok_and(|status| status.success());
+        let program = std::env::current_exe().unwrap();
+        let mut command = if is_pinned {
+            let mut command = Command::new("taskset");
+            command.args(["-c", "0"]).arg(program);
+            command
+        } else {
+            eprintln!(
+                "taskset is not there: server and client share the cores, figures are not comparable"
+            );
+            Command::new(program)
+        };
+        let mut child = command
+            .arg("--serve")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let client = http::client_config(&std::fs::read_to_string(words[2]).unwrap());
+        Server {
+            child,
+            admission: words[0].parse().unwrap(),
+            conversion: words[1].parse().unwrap(),
+            client,
+        }
+    }
+
+    fn connect(&self, address: SocketAddr) -> Connection {
+        Connection::open(address, &self.client).unwrap()
+    }
+
+    /// CPU time of the server so far, in seconds.
+    fn cpu(&self) -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let fields: Vec<&str> = stat
+            .rsplit_once(')')
+            .unwrap()
+            .1
+            .split_whitespace()
+            .collect();
+        let ticks: f64 = fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap();
+        // USER_HZ is 100 on every Linux.
+        ticks / 100.0
+    }
+
+    fn status_kib(&self, field: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with(field)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    /// Requests a second, CPU microseconds a request, p50 and p99 in microseconds.
+    fn load(&self, address: SocketAddr, path: &str, body: &[u8]) -> (f64, f64, u64, u64) {
+        self.round(address, path, body, WARM_UP);
+        let before = self.cpu();
+        let started = Instant::now();
+        let mut latencies = self.round(address, path, body, ROUND);
+        let elapsed = started.elapsed().as_secs_f64();
+        let cpu = self.cpu() - before;
+        latencies.sort_unstable();
+        let count = latencies.len();
+        let at = |share: usize| latencies[count * share / 100];
+        (
+            count as f64 / elapsed,
+            cpu * 1e6 / count as f64,
+            at(50),
+            at(99),
+        )
+    }
+
+    fn round(&self, address: SocketAddr, path: &str, body: &[u8], time: Duration) -> Vec<u64> {
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..CONNECTIONS)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let mut connection = self.connect(address);
+                        let mut latencies = Vec::new();
+                        let end = Instant::now() + time;
+                        while Instant::now() < end {
+                            let started = Instant::now();
+                            let answer = connection.post(path, body).unwrap();
+                            latencies.push(started.elapsed().as_micros() as u64);
+                            assert_eq!(answer.status, 200, "{}", answer.text());
+                            debug_assert!(answer.text().contains("\"uid\""));
+                        }
+                        latencies
+                    })
+                })
+                .collect();
+            threads
+                .into_iter()
+                .flat_map(|thread| thread.join().unwrap())
+                .collect()
+        })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+/// managedFields of about that size.
+fn managed_fields(bytes: usize) -> Value {
+    let fields: serde_json::Map<String, Value> = (0..bytes / 40)
+        .map(|number| {
+            (
+                format!("f:field{number:04}"),
+                json!({"f:inner": {}, ".": {}}),
+            )
+        })
+        .collect();
+    json!([{"manager": "flux", "operation": "Apply", "fieldsType": "FieldsV1", "fieldsV1": fields}])
+}
+
+/// An UPDATE of about `size` bytes: `make` gives the object for a number of bytes of managedFields.
+fn update(
+    size: usize,
+    resource: (&str, &str, &str, &str),
+    make: impl Fn(usize) -> Value,
+) -> Vec<u8> {
+    let (group, version, kind, plural) = resource;
+    let review = |padding: usize| {
+        let object = make(padding);
+        json!({
+            "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+            "request": {
+                "uid": "705ab4f5-6393-11e8-b7cc-42010a800002", "operation": "UPDATE", "name": "one", "namespace": "tenant-a",
+                "kind": {"group": group, "version": version, "kind": kind},
+                "resource": {"group": group, "version": version, "resource": plural},
+                "userInfo": {"username": "flux", "groups": ["system:authenticated"]},
+                "object": object, "oldObject": object, "options": {"apiVersion": "meta.k8s.io/v1", "kind": "UpdateOptions"},
+            },
+        })
+        .to_string()
+        .into_bytes()
+    };
+    let bare = review(0).len();
+    // Both objects grow.
+    let mut padding = size.saturating_sub(bare) / 2;
+    let mut body = review(padding);
+    while body.len() < size && padding > 0 {
+        padding += (size - body.len()) / 2 + 20;
+        body = review(padding);
+    }
+    body
+}
+
+fn helm_release(size: usize) -> Vec<u8> {
+    update(
+        size,
+        (
+            "helm.toolkit.fluxcd.io",
+            "v2",
+            "HelmRelease",
+            "helmreleases",
+        ),
+        |padding| {
+            json!({
+                "apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease",
+                "metadata": {"name": "one", "namespace": "tenant-a", "labels": {"cozystack.io/ui": "true"}, "managedFields": managed_fields(padding / 2)},
+                "spec": {"interval": "5m", "values": managed_fields(padding / 2)},
+            })
+        },
+    )
+}
+
+/// Half of it schema, as real definitions have it.
+fn definition(size: usize) -> Vec<u8> {
+    update(
+        size,
+        (
+            "cozystack.io",
+            "v1alpha1",
+            "ApplicationDefinition",
+            "applicationdefinitions",
+        ),
+        |padding| {
+            let properties: serde_json::Map<String, Value> = (0..padding / 400)
+            .map(|number| {
+                let schema = json!({"description": "What this value is for, in a sentence of the usual length.", "type": "object",
+                    "properties": {"cpu": {"type": "string", "pattern": "^[0-9]+m?$"}, "count": {"type": "integer", "minimum": 0}}});
+                (format!("value{number:03}"), schema)
+            })
+            .collect();
+            json!({
+                "apiVersion": "cozystack.io/v1alpha1", "kind": "ApplicationDefinition",
+                "metadata": {"name": "one", "managedFields": managed_fields(padding / 2)},
+                "spec": {
+                    "application": {"kind": "One", "plural": "ones", "singular": "one",
+                        "openAPISchema": json!({"type": "object", "properties": properties}).to_string()},
+                    "release": {"prefix": "one-", "labels": {"cozystack.io/ui": "true"},
+                        "chartRef": {"kind": "ExternalArtifact", "name": "cozystack-vpn-application-default-vpn", "namespace": "cozy-system"}},
+                    "secrets": {"include": [{"resourceNames": ["one-{{ .name }}-credentials"]}]},
+                },
+            })
+        },
+    )
+}
+
+fn conversion(count: usize) -> Vec<u8> {
+    let object = json!({
+        "apiVersion": "cozystack.io/v1alpha1", "kind": "CozystackResourceDefinition",
+        "metadata": {"name": "one", "uid": "705ab4f5-6393-11e8-b7cc-42010a800002", "managedFields": managed_fields(3_000)},
+        "spec": {
+            "application": {"kind": "One", "plural": "ones", "singular": "one", "openAPISchema": "x".repeat(4_000)},
+            "release": {"prefix": "one-", "labels": {"cozystack.io/ui": "true"},
+                "chart": {"name": "vpn", "sourceRef": {"kind": "HelmRepository", "name": "cozystack-apps", "namespace": "cozy-public"}}},
+            "dashboard": {"category": "c", "singular": "s", "plural": "p", "icon": "x".repeat(2_000)},
+        },
+    });
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "ConversionReview",
+        "request": {"uid": "c", "desiredAPIVersion": "cozystack.io/v1alpha2", "objects": vec![object; count]},
+    })
+    .to_string()
+    .into_bytes()
+}

@@ -1,0 +1,236 @@
+//! Every case folder, answered by the server over TLS; and the real definitions, where they are.
+
+#![allow(
+    missing_docs,
+    clippy::pedantic,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod support;
+
+use cozystack_webhook::cases::{self, Wire};
+use cozystack_webhook::manifest;
+use cozystack_webhook::review::Reply;
+use cozystack_webhook::server::answer::Service;
+use serde_json::Value;
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use support::inprocess::Server;
+use support::rules;
+use webhooks::REGISTRY;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
+}
+
+/// Posts to a real server, one for each case.
+#[derive(Default)]
+struct Tls {
+    server: RefCell<Option<(Arc<Service>, Server)>>,
+}
+
+impl Wire for Tls {
+    fn post(&self, service: &Arc<Service>, path: &str, body: &[u8]) -> Reply {
+        let mut server = self.server.borrow_mut();
+        if !server
+            .as_ref()
+            .is_some_and(|(served, _)| Arc::ptr_eq(served, service))
+        {
+            *server = Some((Arc::clone(service), Server::of(Arc::clone(service))));
+        }
+        let (_, server) = server.as_ref().unwrap();
+        let answer = server.for_path(path).post(path, body).unwrap();
+        Reply {
+            status: answer.status,
+            retry: answer.header("retry-after").is_some(),
+            body: answer.body,
+        }
+    }
+}
+
+#[test]
+fn every_case_passes_over_tls() {
+    let wire = Tls::default();
+    let folders = cases::find(&root().join("testcases")).unwrap();
+    assert!(folders.len() >= 40, "{} cases", folders.len());
+    let mut failures = Vec::new();
+    for folder in &folders {
+        let differences = cases::run(folder, REGISTRY, &wire).unwrap();
+        if !differences.is_empty() {
+            failures.push(format!(
+                "{}:\n  {}",
+                folder.display(),
+                differences.join("\n  ")
+            ));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    println!("{} cases", folders.len());
+}
+
+#[test]
+fn every_rule_has_its_cases() {
+    for webhook in REGISTRY {
+        let declaration = &webhook.declaration;
+        let folder = root()
+            .join("testcases")
+            .join(declaration.id.replace('-', "_"));
+        let names: Vec<String> = cases::find(&folder)
+            .unwrap()
+            .iter()
+            .map(|case| case.file_name().unwrap().to_string_lossy().into_owned())
+            .collect();
+        let has = |prefix: &str| names.iter().any(|name| name.starts_with(prefix));
+        if webhook.validate.is_some() {
+            assert!(
+                has("accepts_") && has("rejects_"),
+                "{}: {names:?}",
+                declaration.id
+            );
+            assert!(
+                has("accepts_unrelated_change_of_an_old_bad_object"),
+                "{}",
+                declaration.id
+            );
+        }
+        if webhook.mutate.is_some() {
+            assert!(has("adds_"), "{}: {names:?}", declaration.id);
+        }
+        if webhook.convert.is_some() {
+            assert!(has("converts_"), "{}: {names:?}", declaration.id);
+        }
+    }
+}
+
+/// A runner that takes everything proves nothing: each kind of difference is one.
+#[test]
+fn a_wrong_expectation_is_a_difference() {
+    let folder = tempfile::tempdir().unwrap();
+    let differences = |request: &str, expect: &str| {
+        std::fs::write(folder.path().join("request.yaml"), request).unwrap();
+        std::fs::write(folder.path().join("expect.yaml"), expect).unwrap();
+        let registry = [&rules::OBEDIENT, &rules::LABELS, &rules::MORE_LABELS];
+        cases::run(folder.path(), &registry, &cases::Direct)
+            .unwrap()
+            .join("\n")
+    };
+    let widget = |what: &str| {
+        format!(
+            "object: {{apiVersion: test.io/v1, kind: Widget, metadata: {{name: w}}, spec: {{do: {what}}}}}\n"
+        )
+    };
+    let labels = "object: {apiVersion: test.io/v1, kind: Widget, metadata: {name: w, labels: {test.io/one: 'yes', test.io/two: 'yes'}}, spec: {do: nothing}}\n\
+                  patch: [{op: add, path: /metadata/labels, value: {test.io/one: 'yes', test.io/two: 'yes'}}]\n";
+    let child = "companions: [{apiVersion: v1, kind: Service, metadata: {name: w}}]\n";
+    assert_eq!(
+        differences(&widget("nothing"), &format!("{labels}{child}")),
+        ""
+    );
+    for (what, expect, wanted) in [
+        ("nothing", labels.to_owned(), "companions: found"),
+        ("nothing", child.to_owned(), "patch: found"),
+        (
+            "nothing",
+            format!("{labels}{child}allowed: false\n"),
+            "allowed: found true, expected false",
+        ),
+        (
+            "nothing",
+            format!("{}{child}", labels.replace("do: nothing", "do: x")),
+            "object: found",
+        ),
+        (
+            "policy",
+            format!("{child}allowed: false\ncode: 422\n"),
+            "code: found 403, expected 422",
+        ),
+        (
+            "policy",
+            format!("{child}allowed: false\nreason: Invalid\n"),
+            "reason: found",
+        ),
+        (
+            "policy",
+            format!("{child}allowed: false\nmessage: x\n"),
+            "message: found",
+        ),
+        (
+            "policy",
+            format!("{child}allowed: false\n"),
+            "unexpected cause",
+        ),
+        (
+            "policy",
+            format!("{child}allowed: false\ncauses: [{{reason: x, message: z}}]\n"),
+            "missing cause",
+        ),
+        ("talk", child.to_owned(), "warnings: found"),
+        ("fault", child.to_owned(), "HTTP 500"),
+    ] {
+        let found = differences(&widget(what), &expect);
+        assert!(found.contains(wanted), "{what} {expect}: {found}");
+    }
+}
+
+/// The real definitions convert to exactly what the next release ships, but for what the charts changed themselves.
+#[test]
+fn real_definitions_convert_to_their_counterparts() {
+    let data = root().join("../shared/data");
+    let (legacy, new) = (
+        data.join("cozyrds-v0.39.5"),
+        data.join("applicationdefinitions-v1.0.0-alpha.1"),
+    );
+    if !legacy.is_dir() || !new.is_dir() {
+        println!("the real definitions are not here: their comparison did not run");
+        return;
+    }
+    let conversion = webhooks::cozystack_resource_definition::WEBHOOK
+        .convert
+        .unwrap();
+    let counterparts = manifest::read(&[new]).unwrap();
+    let mut compared = 0;
+    for manifest in manifest::read(&[legacy]).unwrap() {
+        let raw = serde_json::value::to_raw_value(&manifest.value).unwrap();
+        let mut found: Value = serde_json::to_value(conversion.rename(&raw).unwrap()).unwrap();
+        let name = manifest.metadata("name");
+        let mut wanted = counterparts
+            .iter()
+            .find(|other| other.metadata("name") == name)
+            .unwrap()
+            .value
+            .clone();
+        let evolved: &[&[&str]] = match name {
+            "kubernetes" => &[&["application", "openAPISchema"]],
+            "postgres" => &[
+                &["application", "openAPISchema"],
+                &["dashboard", "keysOrder"],
+            ],
+            _ => &[],
+        };
+        for path in evolved {
+            for object in [&mut found, &mut wanted] {
+                object["spec"][path[0]]
+                    .as_object_mut()
+                    .unwrap()
+                    .remove(path[1])
+                    .unwrap();
+            }
+        }
+        assert_eq!(found, wanted, "{name}");
+        // And back again, to the byte of the value.
+        let there =
+            serde_json::to_string(&conversion.convert(&raw, "cozystack.io/v1alpha2").unwrap())
+                .unwrap();
+        let there: &serde_json::value::RawValue = serde_json::from_str(&there).unwrap();
+        let back: Value =
+            serde_json::to_value(conversion.convert(there, "cozystack.io/v1alpha1").unwrap())
+                .unwrap();
+        assert_eq!(back, manifest.value, "{name}");
+        compared += 1;
+    }
+    assert_eq!(compared, 12);
+}

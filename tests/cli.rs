@@ -1,0 +1,373 @@
+//! The command line as people and CI use it: what it prints, and its exit codes.
+
+#![allow(
+    missing_docs,
+    clippy::pedantic,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod support;
+
+use serde_json::{Value, json};
+use std::path::Path;
+use support::service;
+
+fn run(arguments: &[&str], input: &str) -> (i32, String, String) {
+    service::run(arguments, Path::new(env!("CARGO_MANIFEST_DIR")), input)
+}
+
+const GOOD: &str = "apiVersion: cozystack.io/v1alpha1
+kind: ApplicationDefinition
+metadata: {name: gizmo}
+spec:
+  application: {kind: Gizmo, plural: gizmos, singular: gizmo, openAPISchema: ''}
+  release: {prefix: gizmo-, chartRef: {kind: HelmChart, name: gizmo, namespace: cozy-system}}
+";
+
+#[test]
+fn review_says_what_a_cluster_would_say() {
+    let bad = GOOD
+        .replace("kind: Gizmo", "kind: gizmo")
+        .replace("kind: HelmChart", "kind: Chart")
+        .replace("prefix:", "typo: 1, prefix:");
+    let input = format!(
+        "{GOOD}---\n{bad}---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: x, namespace: team}}\n"
+    );
+    let (code, stdout, stderr) = run(&["review", "-"], &input);
+    assert_eq!(code, 1, "{stderr}");
+    assert_eq!(
+        stdout,
+        "allowed      ApplicationDefinition gizmo  (-:1)
+refused      ApplicationDefinition gizmo  422 Invalid  (-:8)
+  spec.release.chartRef.kind: Unsupported value: \"Chart\": supported values: \"OCIRepository\", \"HelmChart\", \"ExternalArtifact\"  [crd-schema]
+  spec.release.typo: Forbidden: unknown field  [crd-schema]
+  spec.application.kind: Invalid value: \"gizmo\": must be letters and digits, start with a capital, and be no more than 63 bytes  [application-definition]
+  spec.release.chartRef.kind: Unsupported value: \"Chart\": supported values: \"OCIRepository\", \"HelmChart\", \"ExternalArtifact\"  [application-definition]
+not covered  ConfigMap team/x  (-:15)
+1 allowed, 1 refused, 1 not covered
+"
+    );
+    let (code, _, _) = run(&["review", "-"], GOOD);
+    assert_eq!(code, 0);
+    let config_map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n";
+    assert_eq!(run(&["review", "-"], config_map).0, 0);
+    assert_eq!(run(&["review", "--strict", "-"], config_map).0, 1);
+}
+
+#[test]
+fn review_for_machines_has_one_entry_an_object() {
+    let (code, stdout, _) = run(
+        &["review", "-", "-o", "json"],
+        &GOOD.replace("kind: Gizmo", "kind: gizmo"),
+    );
+    assert_eq!(code, 1);
+    let reports: Value = serde_json::from_str(&stdout).unwrap();
+    let report = reports[0].as_object().unwrap();
+    let mut keys: Vec<&str> = report.keys().map(String::as_str).collect();
+    keys.sort_unstable();
+    assert_eq!(
+        keys,
+        [
+            "allowed",
+            "apiVersion",
+            "code",
+            "companions",
+            "kind",
+            "message",
+            "name",
+            "namespace",
+            "object",
+            "operation",
+            "patch",
+            "reason",
+            "rules",
+            "source",
+            "violations",
+            "warnings"
+        ]
+    );
+    assert_eq!(
+        report["violations"],
+        json!([{
+            "rule": "application-definition", "field": "spec.application.kind", "type": "FieldValueInvalid",
+            "message": "Invalid value: \"gizmo\": must be letters and digits, start with a capital, and be no more than 63 bytes",
+        }])
+    );
+    assert_eq!(
+        (&report["code"], &report["reason"], &report["operation"]),
+        (&json!(422), &json!("Invalid"), &json!("CREATE"))
+    );
+    let (_, yaml, _) = run(
+        &["review", "-", "-o", "yaml"],
+        &GOOD.replace("kind: Gizmo", "kind: gizmo"),
+    );
+    let read = cozystack_webhook::manifest::yaml::documents(&yaml)
+        .unwrap()
+        .remove(0)
+        .value;
+    assert_eq!(read, reports);
+}
+
+#[test]
+fn review_knows_updates_deletions_surroundings_and_reviews() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let old = file("old.yaml", &GOOD.replace("kind: Gizmo", "kind: gizmo"));
+    let new = file(
+        "new.yaml",
+        &GOOD
+            .replace("kind: Gizmo", "kind: gizmo")
+            .replace("{name: gizmo}", "{name: gizmo, labels: {a: b}}"),
+    );
+    let (code, stdout, _) = run(&["review", "--old", &old, &new], "");
+    assert_eq!(code, 0, "an old sin warns: {stdout}");
+    assert!(
+        stdout.contains("warning: spec.application.kind: Invalid value"),
+        "{stdout}"
+    );
+    let other = file("other.yaml", &GOOD.replace("name: gizmo}", "name: other}"));
+    assert_eq!(
+        run(&["review", "--old", &other, &new], "").0,
+        2,
+        "--old lacks the object"
+    );
+    let releases = file(
+        "releases.yaml",
+        "apiVersion: helm.toolkit.fluxcd.io/v2\nkind: HelmRelease\nmetadata: {name: g, namespace: t, labels: {apps.cozystack.io/application.kind: Gizmo}}\n",
+    );
+    let good = file("good.yaml", GOOD);
+    let (code, stdout, _) = run(
+        &[
+            "review",
+            "--operation",
+            "DELETE",
+            "--cluster",
+            &releases,
+            &good,
+        ],
+        "",
+    );
+    assert_eq!(code, 1);
+    assert!(
+        stdout.contains("403 Forbidden") && stdout.contains("t/g"),
+        "{stdout}"
+    );
+    // Objects of one call see each other.
+    let (code, stdout, _) = run(&["review", &good, &other], "");
+    assert_eq!(code, 1);
+    assert!(
+        stdout.contains("already defined by ApplicationDefinition gizmo"),
+        "{stdout}"
+    );
+    let review = json!({
+        "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+        "request": {"uid": "u", "operation": "DELETE", "name": "x",
+            "kind": {"group": "cozystack.io", "version": "v1alpha1", "kind": "CozystackResourceDefinition"},
+            "resource": {"group": "cozystack.io", "version": "v1alpha1", "resource": "cozystackresourcedefinitions"},
+            "oldObject": {"apiVersion": "cozystack.io/v1alpha1", "kind": "CozystackResourceDefinition", "metadata": {"name": "x"}}},
+    });
+    let (code, stdout, _) = run(&["review", "-"], &review.to_string());
+    assert_eq!(code, 1);
+    assert!(
+        stdout.contains("no ApplicationDefinition x replaces"),
+        "{stdout}"
+    );
+}
+
+#[test]
+fn usage_and_unreadable_input_are_two() {
+    let folder = tempfile::tempdir().unwrap();
+    let empty = folder.path().display().to_string();
+    for (arguments, input, wanted) in [
+        (&["review"][..], "", "Usage"),
+        (
+            &["review", "nowhere.yaml"],
+            "",
+            "nowhere.yaml: No such file",
+        ),
+        (&["review", &empty], "", "no .yaml, .yml or .json file"),
+        (
+            &["review", "-"],
+            "a: 1\na: 2\n",
+            "-: line 2: key \"a\" is already defined in line 1",
+        ),
+        (&["review", "-"], "a: 1\n", "-:1: has no kind"),
+        (&["review", "-"], "- a\n", "-:1: is no object"),
+        (
+            &["review", "-", "--operation", "PATCH"],
+            GOOD,
+            "possible values",
+        ),
+        (
+            &["review", "-", "--old", "x", "--operation", "CREATE"],
+            GOOD,
+            "x: No such file",
+        ),
+        (&["review", "-", "--kubeconfig", "nowhere"], GOOD, "nowhere"),
+        (&["convert", "-"], GOOD, "--to"),
+        (&["convert", "-", "--to", "v9"], GOOD, "possible values"),
+        (
+            &["test", &empty],
+            "",
+            "no folder below it holds a request.yaml",
+        ),
+        (&["test", "nowhere"], "", "nowhere"),
+        (&["manifests", "--ca-file", "nowhere"], "", "nowhere"),
+        (&["manifests", "--ca-file", "Cargo.toml"], "", "no PEM"),
+        (&["serve"], "", "--certificate-dir"),
+        (
+            &["--log-level", "a=b=c", "review", "-"],
+            GOOD,
+            "--log-level",
+        ),
+        (&["no-such-command"], "", "unrecognized subcommand"),
+    ] {
+        let (code, stdout, stderr) = run(arguments, input);
+        assert_eq!(code, 2, "{arguments:?}: {stdout}{stderr}");
+        assert!(stderr.contains(wanted), "{arguments:?}: {stderr}");
+        assert_eq!(stdout, "", "{arguments:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_reached_is_three() {
+    let port = support::plane::free_port();
+    let folder = tempfile::tempdir().unwrap();
+    let kubeconfig = folder.path().join("kubeconfig");
+    std::fs::write(
+        &kubeconfig,
+        format!("apiVersion: v1\nkind: Config\ncurrent-context: a\nclusters: [{{name: a, cluster: {{server: 'http://127.0.0.1:{port}'}}}}]\nusers: [{{name: a, user: {{}}}}]\ncontexts: [{{name: a, context: {{cluster: a, user: a}}}}]\n"),
+    )
+    .unwrap();
+    let (code, _, stderr) = run(
+        &[
+            "crds",
+            "--kubeconfig",
+            &kubeconfig.display().to_string(),
+            "status",
+        ],
+        "",
+    );
+    assert_eq!(code, 3, "{stderr}");
+    assert!(stderr.contains("reading CRD"), "{stderr}");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let (code, _, stderr) = run(
+        &[
+            "serve",
+            "--self-signed",
+            "--objects",
+            "testcases/manifests",
+            "--admission-address",
+            &taken,
+        ],
+        "",
+    );
+    assert_eq!(code, 3, "{stderr}");
+    assert!(
+        stderr.contains(&format!("cannot listen on {taken}")),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn convert_goes_there_and_back() {
+    let (code, new, stderr) = run(&["convert", "testcases/manifests", "--to", "v1alpha2"], "");
+    assert_eq!(code, 0, "{stderr}");
+    let (code, back, _) = run(&["convert", "-", "--to", "v1alpha1", "-o", "json"], &new);
+    assert_eq!(code, 0);
+    let back: Vec<Value> = serde_json::from_str(&back).unwrap();
+    let files = cozystack_webhook::manifest::read(&[
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("testcases/manifests")
+    ])
+    .unwrap();
+    assert_eq!(
+        back,
+        files
+            .into_iter()
+            .map(|manifest| manifest.value)
+            .collect::<Vec<_>>()
+    );
+    // What cannot be converted is named, the others are printed.
+    let input = format!("{GOOD}---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: x}}\n");
+    let (code, stdout, stderr) = run(
+        &[
+            "convert",
+            "-",
+            "--to",
+            "ApplicationDefinition",
+            "-o",
+            "json",
+        ],
+        &input,
+    );
+    assert_eq!(code, 1);
+    assert_eq!(
+        serde_json::from_str::<Vec<Value>>(&stdout).unwrap().len(),
+        1
+    );
+    assert_eq!(
+        stderr,
+        "-:8: ConfigMap x: ConfigMap objects have no such conversion\n"
+    );
+}
+
+#[test]
+fn cases_of_ones_own_can_be_run() {
+    let (code, stdout, _) = run(&["test", "testcases/cozystack_resource_definition"], "");
+    assert_eq!(code, 0, "{stdout}");
+    assert!(
+        stdout.starts_with("CASE ")
+            && stdout.contains("accepts_a_legacy_definition")
+            && stdout.ends_with(" 0 differ\n"),
+        "{stdout}"
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let case = folder.path().join("mine");
+    std::fs::create_dir(&case).unwrap();
+    std::fs::write(
+        case.join("request.yaml"),
+        format!("object:\n  {}", GOOD.trim_end().replace('\n', "\n  ")),
+    )
+    .unwrap();
+    std::fs::write(case.join("expect.yaml"), "allowed: false\n").unwrap();
+    let (code, stdout, _) = run(&["test", &folder.path().display().to_string()], "");
+    assert_eq!(code, 1);
+    assert!(
+        stdout.contains("mine  differs") && stdout.contains("allowed: found true, expected false"),
+        "{stdout}"
+    );
+    let (_, stdout, _) = run(
+        &["test", &folder.path().display().to_string(), "-o", "json"],
+        "",
+    );
+    assert_eq!(
+        serde_json::from_str::<Value>(&stdout).unwrap()[0]["passed"],
+        false
+    );
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    use std::process::{Command, Stdio};
+    let mut child = Command::new(service::BINARY)
+        .args(["manifests"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(
+        output.status.success() && output.stderr.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
