@@ -371,3 +371,37 @@ fn a_reader_that_goes_away_is_no_error() {
         String::from_utf8_lossy(&output.stderr)
     );
 }
+
+/// The question that `make run` asks is answered the same offline.
+#[test]
+fn the_example_of_the_readme_is_refused() {
+    let (code, stdout, stderr) = run(
+        &[
+            "review",
+            "--cluster",
+            "testcases/manifests",
+            "testcases/reviews/review.json",
+            "-o",
+            "json",
+        ],
+        "",
+    );
+    assert_eq!(code, 1, "{stderr}");
+    let reports: Value = serde_json::from_str(&stdout).unwrap();
+    let found = reports[0]["violations"].as_array().unwrap();
+    let of_rule: Vec<&str> = found
+        .iter()
+        .filter(|finding| finding["rule"] == "application-definition")
+        .map(|finding| finding["field"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        of_rule,
+        [
+            "spec.application.kind",
+            "spec.application.plural",
+            "spec.application.openAPISchema",
+            "spec.release.chartRef.namespace",
+            "spec.secrets.include[0].resourceNames[0]",
+        ]
+    );
+}

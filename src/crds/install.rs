@@ -89,10 +89,22 @@ fn crd_api(client: &Client) -> Api<DynamicObject> {
     )
 }
 
-fn release_api(client: &Client) -> Api<DynamicObject> {
+/// The HelmRelease of that name; none when it, or Flux, is not there.
+async fn find_release(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<DynamicObject>, Error> {
+    match release_api(client, namespace).get_opt(name).await {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+        found => found.map_err(failed(format!("reading HelmRelease {namespace}/{name}"))),
+    }
+}
+
+fn release_api(client: &Client, namespace: &str) -> Api<DynamicObject> {
     let kind = GroupVersionKind::gvk("helm.toolkit.fluxcd.io", "v2", "HelmRelease");
     let kind = ApiResource::from_gvk_with_plural(&kind, "helmreleases");
-    Api::namespaced_with(client.clone(), LEGACY_RELEASE.0, &kind)
+    Api::namespaced_with(client.clone(), namespace, &kind)
 }
 
 fn configuration_api(client: &Client, kind: &str, plural: &str) -> Api<DynamicObject> {
@@ -219,12 +231,13 @@ pub async fn install(
         }
         work.push((name, crd, live));
     }
+    suspend_legacy_release(client, &mut say).await?;
     for (name, crd, live) in work {
         let mut crd = crd;
         let mut verb = "installed";
         if let Some(live) = &live {
             verb = "updated";
-            protect(client, live, &mut say).await?;
+            name_unmanaged_release(client, live, &mut say).await?;
             let live = serde_json::to_value(live).unwrap_or_default();
             crd = widen::crd(&live, crd);
         }
@@ -248,8 +261,37 @@ pub async fn install(
     Ok(())
 }
 
-/// Keeps Helm and Flux from taking the CRD, and with it every object, away.
-async fn protect(
+/// Suspends the HelmRelease of the legacy CRD where it exists: helm-controller neither uninstalls a suspended release
+/// nor renders the CRD back to one version.
+async fn suspend_legacy_release(
+    client: &Client,
+    say: &mut impl FnMut(String),
+) -> Result<(), Error> {
+    let (namespace, name) = LEGACY_RELEASE;
+    let Some(release) = find_release(client, namespace, name).await? else {
+        return Ok(());
+    };
+    if release.data.pointer("/spec/suspend") == Some(&Value::Bool(true)) {
+        say(format!("HelmRelease {namespace}/{name}: suspended already"));
+        return Ok(());
+    }
+    let suspend = json!({"spec": {"suspend": true}});
+    let parameters = PatchParams {
+        field_manager: Some(MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    release_api(client, namespace)
+        .patch(name, &parameters, &Patch::Merge(&suspend))
+        .await
+        .map_err(failed(format!("suspending HelmRelease {namespace}/{name}")))?;
+    say(format!(
+        "HelmRelease {namespace}/{name}: suspended, so that deleting it does not uninstall the CRD and its objects"
+    ));
+    Ok(())
+}
+
+/// Names a CRD of a Helm release that Flux does not manage: nobody can be asked to suspend it.
+async fn name_unmanaged_release(
     client: &Client,
     live: &DynamicObject,
     say: &mut impl FnMut(String),
@@ -257,46 +299,13 @@ async fn protect(
     let Some(release) = helm_release(live) else {
         return Ok(());
     };
-    let (namespace, name) = LEGACY_RELEASE;
-    let releases = release_api(client);
-    let flux = match releases.get_opt(name).await {
-        Ok(found) => found,
-        // Flux is not installed.
-        Err(kube::Error::Api(status)) if status.code == 404 => None,
-        Err(error) => {
-            return Err(failed(format!("reading HelmRelease {namespace}/{name}"))(
-                error,
-            ));
-        }
-    };
-    let is_of_flux = release == format!("{namespace}/{name}");
-    match flux {
-        Some(flux) if is_of_flux => {
-            if flux.data.pointer("/spec/suspend") == Some(&Value::Bool(true)) {
-                say(format!("HelmRelease {namespace}/{name}: suspended already"));
-                return Ok(());
-            }
-            let suspend = json!({"spec": {"suspend": true}});
-            let parameters = PatchParams {
-                field_manager: Some(MANAGER.to_owned()),
-                ..PatchParams::default()
-            };
-            releases
-                .patch(name, &parameters, &Patch::Merge(&suspend))
-                .await
-                .map_err(failed(format!("suspending HelmRelease {namespace}/{name}")))?;
-            say(format!(
-                "HelmRelease {namespace}/{name}: suspended, so that deleting it does not uninstall the CRD and its objects"
-            ));
-        }
-        _ => {
-            let (namespace, name) = release.split_once('/').unwrap_or(("default", &release));
-            say(format!(
-                "{}: owned by Helm release {release}, and uninstalling that would delete it with all objects; detach it with\n    \
-                 kubectl --namespace {namespace} delete secrets --selector owner=helm,name={name}",
-                live.name_any()
-            ));
-        }
+    let (namespace, name) = release.split_once('/').unwrap_or(("default", &release));
+    if find_release(client, namespace, name).await?.is_none() {
+        say(format!(
+            "{}: owned by Helm release {release}, and uninstalling that would delete it with all objects; detach it with\n    \
+             kubectl --namespace {namespace} delete secrets --selector owner=helm,name={name}",
+            live.name_any()
+        ));
     }
     Ok(())
 }

@@ -116,10 +116,12 @@ pub fn survive_their_helm_release(assets: &Path) {
 }
 
 pub fn detached_from_helm(assets: &Path) {
-    let cluster = Cluster::bare(assets);
-    let plane = &cluster.plane;
+    let mut cluster = Cluster::bare(assets);
     cluster.add_services();
     install_by_helm(&cluster, "elsewhere");
+    cluster.plane.start_controllers();
+    let _service = cluster.serve();
+    let plane = &cluster.plane;
     let said = cluster.install_crds();
     assert!(
         said.contains(&format!("owned by Helm release elsewhere/{RELEASE}")),
@@ -148,6 +150,15 @@ pub fn detached_from_helm(assets: &Path) {
             .helm(&["list", "--all-namespaces", "--short"])
             .contains(RELEASE)
     );
+    assert_eq!(legacy_names(&cluster).lines().count(), 3);
+    // Nor does the end of the release's namespace take anything along, with real controllers at work.
+    plane.kubectl(&[
+        "delete",
+        "namespace",
+        "elsewhere",
+        "--wait=true",
+        "--timeout=60s",
+    ]);
     assert_eq!(legacy_names(&cluster).lines().count(), 3);
 }
 

@@ -124,7 +124,7 @@ impl Drop for Process {
 pub struct Plane {
     // Processes end before their folder goes.
     apiserver: Option<Process>,
-    _controllers: Option<Process>,
+    controllers: Option<Process>,
     _etcd: Process,
     pub folder: TempDir,
     pub assets: PathBuf,
@@ -228,7 +228,7 @@ impl Plane {
         std::fs::write(&kubeconfig, kubeconfig_text(folder.path(), address)).unwrap();
         let mut plane = Plane {
             apiserver: None,
-            _controllers: None,
+            controllers: None,
             _etcd: etcd_process,
             assets: assets.to_owned(),
             etcd,
@@ -272,6 +272,22 @@ impl Plane {
                 .is_ok_and(|output| output.status.success())
         });
         self.apiserver = Some(process);
+    }
+
+    /// Starts the controllers that collect what has lost its owner and end namespaces.
+    pub fn start_controllers(&mut self) {
+        let kubeconfig = format!("--kubeconfig={}", self.kubeconfig.display());
+        let process = Process::start(
+            "kube-controller-manager",
+            Command::new(self.assets.join("kube-controller-manager")).args([
+                kubeconfig.as_str(),
+                "--controllers=garbage-collector-controller,namespace-controller",
+                "--leader-elect=false",
+                "--secure-port=0",
+            ]),
+            self.folder.path(),
+        );
+        self.controllers = Some(process);
     }
 
     pub fn stop_apiserver(&mut self) {
