@@ -3,7 +3,7 @@
 //! ```text
 //! <case>/request.yaml   operation, object, oldObject, dryRun         (admission)
 //!                       convertTo, objects                          (conversion)
-//!        cluster.yaml   optional: the objects around
+//!        cluster.yaml   optional: the objects around, and the settings
 //!        expect.yaml    allowed, code, reason, message, causes, warnings, patch, object, companions
 //!                       objects, or failure
 //! ```
@@ -15,17 +15,19 @@
 
 use crate::cluster;
 use crate::crds::schema::Schemas;
-use crate::dispatch::{Dispatcher, Modes, Role};
+use crate::dispatch::{Dispatcher, Role};
 use crate::manifest::{self, yaml};
 use crate::review::conversion::Target;
 use crate::review::{Reply, admission, conversion};
 use crate::server::answer::Service;
+use crate::settings;
 use base64::Engine as _;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use webhooks::contract::{Object, Operation, Webhook};
+use webhooks::contract::companions::desired;
+use webhooks::contract::{Mode, Object, Operation, Webhook, World};
 
 /// Name of the file that makes a folder a case.
 pub const REQUEST_FILE: &str = "request.yaml";
@@ -166,11 +168,12 @@ pub fn run(
     } else {
         Vec::new()
     };
+    let settings = settings::among(&around, registry).map_err(|detail| Error::Shape {
+        path: case.join(CLUSTER_FILE).display().to_string(),
+        detail,
+    })?;
     let caches = cluster::files::of(registry, around);
-    let service = Arc::new(Service::new(
-        Dispatcher::new(registry, Modes::default()),
-        caches,
-    ));
+    let service = Arc::new(Service::new(Dispatcher::new(registry, settings), caches));
     let mut run = Run {
         service,
         wire,
@@ -343,7 +346,9 @@ impl Run<'_> {
             }
         }
         self.compare(&found, object.as_ref(), expect);
-        self.compare_companions(object, group, &kind, expect)
+        // What is refused brings nothing.
+        let stored = object.filter(|_| found.status.is_none());
+        self.compare_companions(stored, group, &kind, expect)
     }
 
     /// Checks an answer as the API server would, and takes what it says.
@@ -466,10 +471,17 @@ impl Run<'_> {
                     .iter()
                     .any(|rule| rule.resource.group == group && rule.resource.kind == kind);
                 if let (true, Some(companions)) = (is_of_kind, webhook.companions) {
-                    let desired = companions
-                        .companions(&parent, &*self.service.caches)
+                    let settings = self.service.dispatcher.settings();
+                    if settings.mode(&webhook.declaration) == Mode::Off {
+                        continue;
+                    }
+                    let world = World {
+                        cluster: &*self.service.caches,
+                        settings: settings.of(&webhook.declaration),
+                    };
+                    let desired = desired(&webhook.declaration, companions, &parent, &world)
                         .map_err(|fault| format!("companions: {fault}"))?;
-                    children.extend(desired.children);
+                    children.extend(desired.unwrap_or_default().children);
                 }
             }
         }

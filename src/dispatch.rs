@@ -1,16 +1,18 @@
 //! From a request to a decision: finds the rules of a path, runs them, merges what they say.
 
 use crate::review::admission::Request as Wire;
+use arc_swap::ArcSwap;
 use json_patch::PatchOperation;
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
+use webhooks::contract::companions::{self, parent_key};
 use webhooks::contract::{
     ALLOW_ANNOTATION, Cluster, Conversion, Deadline, Declaration, Edit, FailurePolicy, Fault,
-    Found, Index, Mode, Object, Operation, Read, Request, Resource, Verdict, Violation, Webhook,
-    Weight, edit, request,
+    Found, Index, Mode, Object, Operation, Read, Request, Resource, Scope as RuleScope, Settings,
+    Standing, Verdict, Violation, Webhook, Weight, World, edit, request,
 };
 
 /// Longest warning, in characters: longer ones are cut by clients.
@@ -45,7 +47,7 @@ impl Role {
     }
 }
 
-/// The rules of one role on one resource with one failure policy: one path, one entry in a webhook configuration.
+/// The rules of one role on one resource with one failure policy and scope: one path, one entry in a webhook configuration.
 /// The API server calls entries in parallel and shows only the first refusal, so rules that share a resource share
 /// an entry.
 pub struct Entry {
@@ -55,6 +57,8 @@ pub struct Entry {
     pub resource: &'static Resource,
     /// The failure policy.
     pub failure_policy: FailurePolicy,
+    /// In which namespaces its rules look.
+    pub scope: RuleScope,
     /// The path.
     pub path: String,
     /// The rules, in the order of the registry.
@@ -84,7 +88,8 @@ impl Entry {
 /// The entries of a registry, in order of role, resource and failure policy.
 #[must_use]
 pub fn entries(registry: &[&'static Webhook]) -> Vec<Entry> {
-    let mut grouped: BTreeMap<(Role, &str, &str, FailurePolicy), Entry> = BTreeMap::new();
+    let mut grouped: BTreeMap<(Role, &str, &str, FailurePolicy, RuleScope), Entry> =
+        BTreeMap::new();
     for webhook in registry {
         for role in [Role::Mutate, Role::Validate] {
             for rule in webhook
@@ -94,12 +99,20 @@ pub fn entries(registry: &[&'static Webhook]) -> Vec<Entry> {
                 .filter(|_| role.is_played_by(webhook))
             {
                 let policy = webhook.declaration.failure_policy;
+                let scope = webhook.declaration.scope;
                 let entry = grouped
-                    .entry((role, rule.resource.group, rule.resource.plural, policy))
+                    .entry((
+                        role,
+                        rule.resource.group,
+                        rule.resource.plural,
+                        policy,
+                        scope,
+                    ))
                     .or_insert_with(|| Entry {
                         role,
                         resource: rule.resource,
                         failure_policy: policy,
+                        scope,
                         path: format!(
                             "/{}/{}/{}",
                             role.as_str(),
@@ -119,11 +132,16 @@ pub fn entries(registry: &[&'static Webhook]) -> Vec<Entry> {
         }
     }
     let mut entries: Vec<Entry> = grouped.into_values().collect();
-    // Two policies on one resource are two entries: the second one's path says which.
+    // Two policies or scopes on one resource are two entries: the second one's path says which.
     let mut previous = String::new();
     for entry in &mut entries {
         if entry.path == previous {
-            entry.path.push_str("/ignore");
+            if entry.failure_policy == FailurePolicy::Ignore {
+                entry.path.push_str("/ignore");
+            }
+            if entry.scope == RuleScope::OurNamespace {
+                entry.path.push_str("/own");
+            }
         } else {
             previous.clone_from(&entry.path);
         }
@@ -241,39 +259,17 @@ pub struct RuleFault {
     pub fault: Fault,
 }
 
-/// The modes in force: what settings say, else what the rule declares.
-#[derive(Debug, Clone, Default)]
-pub struct Modes {
-    overrides: BTreeMap<String, Mode>,
-}
-
-impl Modes {
-    /// This mode for that rule.
-    #[must_use]
-    pub fn with(mut self, rule: &str, mode: Mode) -> Modes {
-        self.overrides.insert(rule.to_owned(), mode);
-        self
-    }
-
-    fn of(&self, declaration: &Declaration) -> Mode {
-        self.overrides
-            .get(declaration.id)
-            .copied()
-            .unwrap_or(declaration.default_mode)
-    }
-}
-
 /// Finds and runs rules.
 pub struct Dispatcher {
     entries: BTreeMap<String, Arc<Entry>>,
     conversions: BTreeMap<String, (&'static Conversion, crate::review::conversion::Target)>,
-    modes: Modes,
+    settings: ArcSwap<Settings>,
 }
 
 impl Dispatcher {
     /// A dispatcher over a registry.
     #[must_use]
-    pub fn new(registry: &[&'static Webhook], modes: Modes) -> Dispatcher {
+    pub fn new(registry: &[&'static Webhook], settings: Settings) -> Dispatcher {
         use crate::review::conversion::Target;
         let entries = entries(registry)
             .into_iter()
@@ -290,8 +286,19 @@ impl Dispatcher {
         Dispatcher {
             entries,
             conversions,
-            modes,
+            settings: ArcSwap::from_pointee(settings),
         }
+    }
+
+    /// The settings in force.
+    #[must_use]
+    pub fn settings(&self) -> Arc<Settings> {
+        self.settings.load_full()
+    }
+
+    /// Puts other settings in force, from the next request on.
+    pub fn put_settings(&self, settings: Settings) {
+        self.settings.store(Arc::new(settings));
     }
 
     /// The entry at an admission path.
@@ -343,9 +350,10 @@ impl Dispatcher {
         {
             return Ok(decision);
         }
+        let settings = self.settings.load();
         for webhook in &entry.webhooks {
             let declaration = &webhook.declaration;
-            let mode = self.modes.of(declaration);
+            let mode = settings.mode(declaration);
             if mode == Mode::Off || !is_wanted(declaration, wire, operation) {
                 continue;
             }
@@ -365,11 +373,18 @@ impl Dispatcher {
                 old_object: wire.old_object,
                 dry_run: wire.dry_run.unwrap_or_default(),
                 cluster: &scope,
+                settings: settings.of(declaration),
                 deadline,
             };
-            let run = || match entry.role {
-                Role::Validate => validate(webhook, mode, &request, &mut decision),
-                Role::Mutate => mutate(webhook, &request, &mut decision, &mut edits),
+            let run = || {
+                let outcome = match entry.role {
+                    Role::Validate => validate(webhook, mode, &request, &mut decision),
+                    Role::Mutate => mutate(webhook, &request, &mut decision, &mut edits),
+                }?;
+                if entry.role == companions_role(webhook) && outcome != Outcome::Denied {
+                    announce_companions(webhook, &request, cluster, &mut decision);
+                }
+                Ok(outcome)
             };
             let fault = |fault| RuleFault {
                 rule: declaration.id,
@@ -453,6 +468,64 @@ fn validate(
         }
     }
     Ok(outcome)
+}
+
+/// The role in whose review a folder's companions are announced: the last one that it plays.
+fn companions_role(webhook: &Webhook) -> Role {
+    if webhook.validate.is_some() {
+        Role::Validate
+    } else {
+        Role::Mutate
+    }
+}
+
+/// Says which companions stand in somebody else's hands and, in a dry run, which would be made. What cannot be known
+/// now is no reason to refuse: the engine finds out.
+fn announce_companions(
+    webhook: &'static Webhook,
+    request: &Request<'_>,
+    cluster: &dyn Cluster,
+    decision: &mut Decision,
+) {
+    let (Some(companions), Some(object)) = (webhook.companions, request.object) else {
+        return;
+    };
+    let Some(parent) = request::read::<Value>(object).ok().and_then(Object::of) else {
+        return;
+    };
+    let world = World {
+        cluster: request.cluster,
+        settings: request.settings,
+    };
+    let declaration = &webhook.declaration;
+    match companions::desired(declaration, companions, &parent, &world) {
+        Ok(Some(desired)) => {
+            let key = parent_key(declaration.id, &parent.namespace, &parent.name);
+            for child in desired.children.into_iter().filter_map(Object::of) {
+                let Some(read) = companions::written(declaration, &child.value) else {
+                    continue;
+                };
+                let live = cluster.get(read, &child.namespace, &child.name);
+                let what = format!("{} {}", read.resource.kind, child.display_name());
+                let warning = match Standing::of(live.as_deref(), &key) {
+                    Standing::Foreign => {
+                        format!("{what} was made by somebody else: it is left alone")
+                    }
+                    Standing::Released => {
+                        format!("{what} is somebody else's by now: it is left alone")
+                    }
+                    Standing::Absent if request.dry_run => format!("{what} would be made"),
+                    Standing::Ours if request.dry_run => format!("{what} would be kept in step"),
+                    Standing::Absent | Standing::Ours => continue,
+                };
+                decision.warnings.push(warning);
+            }
+        }
+        Ok(None) => {}
+        Err(fault) => {
+            tracing::debug!(rule = declaration.id, %fault, "companions are not known");
+        }
+    }
 }
 
 fn worse(one: Outcome, two: Outcome) -> Outcome {

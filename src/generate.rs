@@ -1,11 +1,16 @@
 //! What is generated from the registry: webhook configurations, RBAC, the names that are API.
 
-use crate::crds::{self, MANAGER, Target};
-use crate::dispatch::{Dispatcher, Entry, Modes, Role, entries};
+use crate::crds::{MANAGER, Target};
+use crate::dispatch::{Dispatcher, Entry, Role, entries};
+use crate::events::Reason;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use webhooks::contract::{ALLOW_ANNOTATION, Operation, Webhook};
+use webhooks::contract::companions::PARENT_ANNOTATION;
+use webhooks::contract::{
+    ALLOW_ANNOTATION, Declaration, MatchCondition, Operation, Scope, Settings, Webhook,
+};
+use webhooks::cozystack_resource_definition::bridge::{DISABLED_ANNOTATION, SOURCE_UID_ANNOTATION};
 
 /// Verbs for kinds that rules read.
 const READ_VERBS: [&str; 3] = ["get", "list", "watch"];
@@ -56,11 +61,22 @@ fn webhook(entry: &Entry, target: &Target) -> Value {
         .copied()
         .collect();
     let operations: Vec<&str> = operations.into_iter().map(Operation::as_str).collect();
-    let conditions: Vec<Value> = entry
-        .declarations()
-        .flat_map(|declaration| declaration.match_conditions)
-        .map(|condition| json!({"name": condition.name, "expression": condition.expression}))
-        .collect();
+    let own = format!(
+        "has(request.namespace) && request.namespace == '{}'",
+        target.namespace
+    );
+    let scope = match entry.scope {
+        Scope::OutsideOurNamespace => {
+            json!({"name": "outside-our-namespace", "expression": format!("!({own})")})
+        }
+        Scope::OurNamespace => json!({"name": "our-namespace", "expression": own}),
+    };
+    let conditions: Vec<Value> =
+        std::iter::once(scope)
+            .chain(shared_conditions(entry).map(
+                |condition| json!({"name": condition.name, "expression": condition.expression}),
+            ))
+            .collect();
     let name = entry.path.trim_start_matches('/').replace('/', ".");
     let mut webhook = json!({
         "name": format!("{name}.webhook.cozystack.io"),
@@ -77,11 +93,28 @@ fn webhook(entry: &Entry, target: &Target) -> Value {
         "sideEffects": "None",
         "timeoutSeconds": entry.declarations().map(|declaration| declaration.timeout_seconds).max(),
         "admissionReviewVersions": ["v1"],
+        "matchConditions": conditions,
     });
-    if let (Some(members), false) = (webhook.as_object_mut(), conditions.is_empty()) {
-        members.insert("matchConditions".to_owned(), conditions.into());
+    // A selector, too, so that the API server need not evaluate the condition for every ConfigMap of the cluster.
+    if let (Some(members), Scope::OurNamespace) = (webhook.as_object_mut(), entry.scope) {
+        members.insert(
+            "namespaceSelector".to_owned(),
+            json!({"matchLabels": {"kubernetes.io/metadata.name": target.namespace}}),
+        );
     }
     webhook
+}
+
+/// The conditions that every rule of the entry declares: one that wants to see more decides for all.
+fn shared_conditions(entry: &Entry) -> impl Iterator<Item = &'static MatchCondition> + '_ {
+    let first = entry.declarations().next();
+    let first = first.map_or(&[][..], |declaration| declaration.match_conditions);
+    first.iter().filter(|condition| {
+        entry.declarations().all(|declaration| {
+            let mut conditions = declaration.match_conditions.iter();
+            conditions.any(|other| other.expression == condition.expression)
+        })
+    })
 }
 
 /// ServiceAccount's rights: what rules read, what companions write, no more.
@@ -97,11 +130,15 @@ pub fn rbac(registry: &[&'static Webhook], target: &Target) -> Vec<Value> {
         }
         for written in declaration.writes {
             verbs
-                .entry((written.group, written.plural))
+                .entry((written.resource.group, written.resource.plural))
                 .or_default()
-                .extend(WRITE_VERBS);
+                .extend(READ_VERBS.into_iter().chain(WRITE_VERBS));
         }
     }
+    verbs
+        .entry(("events.k8s.io", "events"))
+        .or_default()
+        .insert("create");
     let rules: Vec<Value> = verbs
         .into_iter()
         .map(|((group, plural), verbs)| json!({"apiGroups": [group], "resources": [plural], "verbs": verbs}))
@@ -121,7 +158,60 @@ pub fn rbac(registry: &[&'static Webhook], target: &Target) -> Vec<Value> {
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": MANAGER},
             "subjects": [{"kind": "ServiceAccount", "name": MANAGER, "namespace": target.namespace}],
         }),
+        // Its own settings and Lease. Creation cannot be limited to a name.
+        json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "Role",
+            "metadata": {"name": MANAGER, "namespace": target.namespace, "labels": labels},
+            "rules": [
+                {"apiGroups": [""], "resources": ["configmaps"], "verbs": READ_VERBS},
+                {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"]},
+                {
+                    "apiGroups": ["coordination.k8s.io"], "resources": ["leases"],
+                    "resourceNames": [MANAGER], "verbs": ["get", "update"],
+                },
+            ],
+        }),
+        json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "RoleBinding",
+            "metadata": {"name": MANAGER, "namespace": target.namespace, "labels": labels},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": MANAGER},
+            "subjects": [{"kind": "ServiceAccount", "name": MANAGER, "namespace": target.namespace}],
+        }),
     ]
+}
+
+/// The rows of the paths.
+fn paths(registry: &[&'static Webhook]) -> Vec<[String; 2]> {
+    let code = |name: &str| format!("`{name}`");
+    let dispatcher = Dispatcher::new(registry, Settings::default());
+    let mut paths: Vec<[String; 2]> = dispatcher
+        .entries()
+        .map(|entry| {
+            let rules: Vec<String> = entry
+                .declarations()
+                .map(|declaration| code(declaration.id))
+                .collect();
+            [
+                code(&entry.path),
+                format!(
+                    "{} (failure policy {})",
+                    rules.join(", "),
+                    entry.failure_policy.as_str()
+                ),
+            ]
+        })
+        .collect();
+    for path in dispatcher.conversion_paths() {
+        let what = if path.starts_with("/rename/") {
+            "to the successor kind"
+        } else {
+            "between versions"
+        };
+        paths.push([code(path), format!("conversion {what}")]);
+    }
+    paths
 }
 
 /// `docs/names.md`.
@@ -156,39 +246,13 @@ pub fn names(registry: &[&'static Webhook]) -> String {
             })
             .collect(),
     );
-    let dispatcher = Dispatcher::new(registry, Modes::default());
-    let mut paths: Vec<[String; 2]> = dispatcher
-        .entries()
-        .map(|entry| {
-            let rules: Vec<String> = entry
-                .declarations()
-                .map(|declaration| code(declaration.id))
-                .collect();
-            [
-                code(&entry.path),
-                format!(
-                    "{} (failure policy {})",
-                    rules.join(", "),
-                    entry.failure_policy.as_str()
-                ),
-            ]
-        })
-        .collect();
-    for path in dispatcher.conversion_paths() {
-        let what = if path.starts_with("/rename/") {
-            "to the successor kind"
-        } else {
-            "between versions"
-        };
-        paths.push([code(path), format!("conversion {what}")]);
-    }
-    table("Paths", ["Path", "Served by"], paths);
+    table("Paths", ["Path", "Served by"], paths(registry));
     table(
         "Objects of an installation",
         ["Name", "What"],
         vec![
             [code(&target.namespace), "namespace".to_owned()],
-            [code(MANAGER), "field manager, webhook configurations, roles, value of `app.kubernetes.io/managed-by`".to_owned()],
+            [code(MANAGER), "field manager, webhook configurations, roles, Lease, settings ConfigMap, value of `app.kubernetes.io/managed-by`".to_owned()],
             [code(&target.admission_service), "Service of the admission port".to_owned()],
             [code(&target.conversion_service), "Service of the conversion port".to_owned()],
         ],
@@ -201,6 +265,18 @@ pub fn names(registry: &[&'static Webhook]) -> String {
             [
                 code(webhooks::cozystack_resource_definition::conversion::STASH_ANNOTATION),
                 "JSON with a version: what the form at hand cannot hold".to_owned(),
+            ],
+            [
+                code(PARENT_ANNOTATION),
+                "`<rule>/<namespace>/<name>` of the object that brought this one with it".to_owned(),
+            ],
+            [
+                code(SOURCE_UID_ANNOTATION),
+                "uid of the legacy definition behind a bridged ApplicationDefinition".to_owned(),
+            ],
+            [
+                code(DISABLED_ANNOTATION),
+                "on a legacy definition, `\"true\"`: it is not bridged (any more)".to_owned(),
             ],
         ],
     );
@@ -216,9 +292,133 @@ pub fn names(registry: &[&'static Webhook]) -> String {
             [code("revision"), "version of this service".to_owned()],
         ],
     );
+    table(
+        "Reasons of Events",
+        ["Reason", "Meaning"],
+        Reason::ALL
+            .map(|reason| [code(reason.as_str()), reason.meaning().to_owned()])
+            .to_vec(),
+    );
     text.truncate(text.trim_end().len());
     text.push('\n');
     text
+}
+
+/// `docs/settings.md`.
+#[must_use]
+pub fn settings(registry: &[&'static Webhook]) -> String {
+    let mut text = format!(
+        "# Settings\n\n\
+         Generated by `make generate`; do not edit.\n\n\
+         One ConfigMap, `{MANAGER}` in the namespace of the installation. Every key is optional and every value a \
+         string; other values are in force within 2 s, without a restart. A document that cannot be understood is \
+         refused; one that gets in all the same leaves the last good settings in force, with an Event and the metric \
+         `cozystack_webhook_settings_invalid`. Offline commands take the same document (`review --settings`).\n\n\
+         ```yaml\n\
+         apiVersion: v1\n\
+         kind: ConfigMap\n\
+         metadata: {{name: {MANAGER}, namespace: {}}}\n\
+         data:\n  \
+           application-definition.mode: warn\n\
+         ```\n\n\
+         Modes: `enforce` refuses, `warn` turns refusals into warnings, `off` asks the rule nothing and leaves what it \
+         made as it is.\n\n\
+         | Key | Value | Default | What it does |\n| --- | --- | --- | --- |\n\
+         | `mode` | off, warn or enforce | none | One mode for all rules, whatever they say below. |\n",
+        Target::default().namespace
+    );
+    for declaration in registry.iter().map(|webhook| &webhook.declaration) {
+        let _ = writeln!(
+            text,
+            "| `{}.mode` | off, warn or enforce | {} | {} |",
+            declaration.id,
+            declaration.default_mode.as_str(),
+            declaration.summary
+        );
+        for setting in declaration.settings {
+            let _ = writeln!(
+                text,
+                "| `{}.{}` | {} | {} | {} |",
+                declaration.id,
+                setting.name,
+                setting.kind.expected(),
+                setting.kind.default_text(),
+                setting.summary
+            );
+        }
+    }
+    text
+}
+
+/// `docs/rules.md`.
+#[must_use]
+pub fn rules(registry: &[&'static Webhook]) -> String {
+    let mut text = String::from(
+        "# Rules\n\nGenerated by `make generate`; do not edit. Every refusal and what to do about it. A refusal \
+         that ends in `(to insist, annotate with ...)` can be overruled that way.\n",
+    );
+    for webhook in registry {
+        let declaration = &webhook.declaration;
+        let _ = write!(
+            text,
+            "\n## `{}`\n\n{}\n\n",
+            declaration.id, declaration.summary
+        );
+        let _ = writeln!(text, "- Looks at {}.", looks_at(declaration));
+        let _ = writeln!(
+            text,
+            "- Failure policy {}, time limit {} s, default mode {}.",
+            declaration.failure_policy.as_str(),
+            declaration.timeout_seconds,
+            declaration.default_mode.as_str()
+        );
+        let writes: Vec<&str> = declaration
+            .writes
+            .iter()
+            .map(|read| read.resource.kind)
+            .collect();
+        if !writes.is_empty() {
+            let _ = writeln!(text, "- Brings {}.", writes.join(", "));
+        }
+        text.push_str("\n| Field | Says | What to do |\n| --- | --- | --- |\n");
+        for refusal in declaration.refusals.iter().copied().flatten() {
+            let or = |text: &'static str, other: &'static str| {
+                if text.is_empty() { other } else { text }
+            };
+            let _ = writeln!(
+                text,
+                "| {} | {} | {} |",
+                match refusal.field {
+                    "" => "any".to_owned(),
+                    field => format!("`{field}`"),
+                },
+                or(refusal.says, "anything"),
+                refusal.fix
+            );
+        }
+    }
+    text
+}
+
+fn looks_at(declaration: &Declaration) -> String {
+    let rules: Vec<String> = declaration
+        .rules
+        .iter()
+        .map(|rule| {
+            let operations: Vec<&str> = rule
+                .operations
+                .iter()
+                .map(|operation| operation.as_str())
+                .collect();
+            format!(
+                "{} ({}) on {}",
+                rule.resource.kind,
+                rule.versions.join(", "),
+                operations.join(", ")
+            )
+        })
+        .collect();
+    rules.join("; ")
 }
 
 /// Every generated file of the repository, by path from its root.
@@ -227,7 +427,6 @@ pub fn names(registry: &[&'static Webhook]) -> String {
 /// When a CRD source is wrong, or a document cannot be written as YAML.
 pub fn files(registry: &[&'static Webhook]) -> Result<BTreeMap<String, String>, String> {
     let target = Target::default();
-    let crds = crds::installable(registry, &target).map_err(|error| error.to_string())?;
     let chart = "charts/cozystack-webhook/files";
     let head = "# Generated by `make generate`; do not edit.\n";
     let yaml = |documents: &[Value]| {
@@ -236,7 +435,6 @@ pub fn files(registry: &[&'static Webhook]) -> Result<BTreeMap<String, String>, 
             .map_err(|error| error.clone())
     };
     Ok(BTreeMap::from([
-        (format!("{chart}/crds.yaml"), yaml(&crds)?),
         (
             format!("{chart}/webhooks.yaml"),
             yaml(&configurations(registry, &target))?,
@@ -246,5 +444,7 @@ pub fn files(registry: &[&'static Webhook]) -> Result<BTreeMap<String, String>, 
             yaml(&rbac(registry, &target))?,
         ),
         ("docs/names.md".to_owned(), names(registry)),
+        ("docs/rules.md".to_owned(), rules(registry)),
+        ("docs/settings.md".to_owned(), settings(registry)),
     ]))
 }

@@ -8,6 +8,9 @@
 //! API server <-- 200 review <-- review <-- Verdicts merged      |
 //!            <-- 400 unreadable body                        cluster (watches | YAML files)
 //!            <-- 503 + Retry-After, 504, 500: the failure policy decides
+//!
+//! cluster --changes--> companions --parent--> webhooks::<folder>   the same pure functions
+//! API server <--server-side apply-- companions                     on the replica that holds the Lease
 //! ```
 
 #![cfg_attr(
@@ -23,10 +26,13 @@
 pub mod cases;
 pub mod cli;
 pub mod cluster;
+pub mod companions;
 pub mod crds;
 pub mod dispatch;
+pub mod events;
 pub mod generate;
 pub mod manifest;
 pub mod offline;
 pub mod review;
 pub mod server;
+pub mod settings;

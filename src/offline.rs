@@ -10,7 +10,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
-use webhooks::contract::{Deadline, Object, Operation, Resource, Violation, Webhook};
+use webhooks::contract::companions::desired;
+use webhooks::contract::{Deadline, Mode, Object, Operation, Resource, Violation, Webhook, World};
 
 /// One object is decided on within this.
 const TIME: Duration = Duration::from_mins(1);
@@ -297,13 +298,23 @@ impl Judge {
                     rule.resource.group == group && rule.resource.kind == question.kind
                 });
             if let (true, Some(companions)) = (is_of_kind, webhook.companions) {
-                let desired = companions
-                    .companions(&object, &*self.caches)
-                    .map_err(|fault| Error::Companions {
+                let settings = self.dispatcher.settings();
+                if settings.mode(&webhook.declaration) == Mode::Off {
+                    continue;
+                }
+                let world = World {
+                    cluster: &*self.caches,
+                    settings: settings.of(&webhook.declaration),
+                };
+                let desired = desired(&webhook.declaration, companions, &object, &world).map_err(
+                    |fault| Error::Companions {
                         rule: webhook.declaration.id,
                         fault,
-                    })?;
-                report.companions.extend(desired.children);
+                    },
+                )?;
+                report
+                    .companions
+                    .extend(desired.unwrap_or_default().children);
             }
         }
         Ok(())

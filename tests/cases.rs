@@ -103,7 +103,53 @@ fn every_rule_has_its_cases() {
         if webhook.convert.is_some() {
             assert!(has("converts_"), "{}: {names:?}", declaration.id);
         }
+        if webhook.companions.is_some() {
+            assert!(has("brings_"), "{}: {names:?}", declaration.id);
+        }
     }
+}
+
+/// `docs/rules.md` lists every refusal, and none that does not happen.
+#[test]
+fn every_refusal_is_documented_and_met_by_a_case() {
+    let mut unmet = Vec::new();
+    for webhook in REGISTRY {
+        let declaration = &webhook.declaration;
+        let folder = root()
+            .join("testcases")
+            .join(declaration.id.replace('-', "_"));
+        let mut causes = Vec::new();
+        for case in cases::find(&folder).unwrap() {
+            let expect = std::fs::read_to_string(case.join("expect.yaml")).unwrap();
+            let expect = manifest::yaml::documents(&expect).unwrap().remove(0).value;
+            let text =
+                |value: &Value, member: &str| value[member].as_str().unwrap_or_default().to_owned();
+            for cause in expect["causes"].as_array().into_iter().flatten() {
+                causes.push((text(cause, "field"), text(cause, "message")));
+            }
+            if expect["causes"].is_null() && expect["allowed"] == false {
+                causes.push((String::new(), text(&expect, "message")));
+            }
+        }
+        for (field, message) in &causes {
+            let mut refusals = declaration.refusals.iter().copied().flatten();
+            assert!(
+                refusals.any(|refusal| refusal.covers(field, message)),
+                "{}: {field}: {message} is not documented",
+                declaration.id
+            );
+        }
+        // A list that a rule borrows from another is met by the cases of that one.
+        for refusal in declaration.refusals[0] {
+            if !causes
+                .iter()
+                .any(|(field, message)| refusal.covers(field, message))
+            {
+                unmet.push(format!("{}: {refusal:?}", declaration.id));
+            }
+        }
+    }
+    assert!(unmet.is_empty(), "no case shows:\n{}", unmet.join("\n"));
 }
 
 /// A runner that takes everything proves nothing: each kind of difference is one.
@@ -120,12 +166,14 @@ fn a_wrong_expectation_is_a_difference() {
     };
     let widget = |what: &str| {
         format!(
-            "object: {{apiVersion: test.io/v1, kind: Widget, metadata: {{name: w}}, spec: {{do: {what}}}}}\n"
+            "object: {{apiVersion: test.io/v1, kind: Widget, metadata: {{name: w, namespace: ns}}, spec: {{do: {what}}}}}\n"
         )
     };
-    let labels = "object: {apiVersion: test.io/v1, kind: Widget, metadata: {name: w, labels: {test.io/one: 'yes', test.io/two: 'yes'}}, spec: {do: nothing}}\n\
+    let labels = "object: {apiVersion: test.io/v1, kind: Widget, metadata: {name: w, namespace: ns, labels: {test.io/one: 'yes', test.io/two: 'yes'}}, spec: {do: nothing}}\n\
                   patch: [{op: add, path: /metadata/labels, value: {test.io/one: 'yes', test.io/two: 'yes'}}]\n";
-    let child = "companions: [{apiVersion: v1, kind: Service, metadata: {name: w}}]\n";
+    let child = "companions: [{apiVersion: v1, kind: Service, metadata: {name: w, namespace: ns, \
+                 labels: {app.kubernetes.io/managed-by: cozystack-webhook}, \
+                 annotations: {webhook.cozystack.io/parent: more-labels/ns/w}}}]\n";
     assert_eq!(
         differences(&widget("nothing"), &format!("{labels}{child}")),
         ""

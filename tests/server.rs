@@ -12,7 +12,7 @@
 mod support;
 
 use cozystack_webhook::cluster::Caches;
-use cozystack_webhook::dispatch::{Dispatcher, Modes};
+use cozystack_webhook::dispatch::Dispatcher;
 use cozystack_webhook::server::answer::Service;
 use cozystack_webhook::server::limits;
 use cozystack_webhook::server::tls::{Authority, Folder, Look};
@@ -24,7 +24,7 @@ use support::inprocess::Server;
 use support::rules::{self, timed};
 use support::service::Setup;
 use webhooks::REGISTRY;
-use webhooks::contract::Mode;
+use webhooks::contract::{Mode, Settings};
 
 const WIDGETS: &str = "/validate/test.io/widgets";
 
@@ -51,7 +51,7 @@ fn told(what: &str) -> Vec<u8> {
 }
 
 fn widgets() -> Server {
-    Server::with_rules(&[&rules::OBEDIENT], Modes::default())
+    Server::with_rules(&[&rules::OBEDIENT], Settings::default())
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn violations_have_code_reason_and_causes() {
 
 #[test]
 fn a_rule_that_fails_is_never_an_answer() {
-    let server = Server::with_rules(&[&rules::OBEDIENT], Modes::default());
+    let server = Server::with_rules(&[&rules::OBEDIENT], Settings::default());
     let mut connection = server.admission();
     for (what, status, text) in [
         ("panic", 500, "rule obedient: panicked: as told"),
@@ -127,7 +127,7 @@ fn a_rule_that_fails_is_never_an_answer() {
 
 #[test]
 fn a_deadline_ends_the_work() {
-    let server = Server::with_rules(&[&rules::OBEDIENT, &rules::HEAVY], Modes::default());
+    let server = Server::with_rules(&[&rules::OBEDIENT, &rules::HEAVY], Settings::default());
     let mut connection = server.admission();
     let (answer, took) = timed(|| {
         connection
@@ -157,7 +157,7 @@ fn a_deadline_ends_the_work() {
 
 #[test]
 fn long_decisions_queue_and_then_ask_to_come_again() {
-    let server = Server::with_rules(&[&rules::HEAVY], Modes::default());
+    let server = Server::with_rules(&[&rules::HEAVY], Settings::default());
     let cores = std::thread::available_parallelism().unwrap().get();
     let answers: Vec<_> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..cores * 4)
@@ -195,7 +195,7 @@ fn long_decisions_queue_and_then_ask_to_come_again() {
 
 #[test]
 fn mutators_share_one_patch_that_is_made_once() {
-    let server = Server::with_rules(&[&rules::LABELS, &rules::MORE_LABELS], Modes::default());
+    let server = Server::with_rules(&[&rules::LABELS, &rules::MORE_LABELS], Settings::default());
     let mut connection = server.admission();
     let mut object = json!({"metadata": {"name": "w"}});
     let answer = connection
@@ -233,7 +233,7 @@ fn mutators_share_one_patch_that_is_made_once() {
 fn modes_decide_how_serious_a_rule_is() {
     let warns = Server::with_rules(
         &[&rules::OBEDIENT],
-        Modes::default().with("obedient", Mode::Warn),
+        Settings::default().with_mode("obedient", Mode::Warn),
     );
     let answer = warns
         .admission()
@@ -250,7 +250,7 @@ fn modes_decide_how_serious_a_rule_is() {
     );
     let off = Server::with_rules(
         &[&rules::OBEDIENT],
-        Modes::default().with("obedient", Mode::Off),
+        Settings::default().with_mode("obedient", Mode::Off),
     );
     assert_eq!(
         off.admission()
@@ -357,8 +357,8 @@ fn malformed() -> Vec<(&'static str, Vec<u8>, u16)> {
 
 #[test]
 fn malformed_reviews_get_a_clean_answer() {
-    let server = Server::with_rules(REGISTRY, Modes::default());
-    let widgets = Server::with_rules(&[&rules::OBEDIENT], Modes::default());
+    let server = Server::with_rules(REGISTRY, Settings::default());
+    let widgets = Server::with_rules(&[&rules::OBEDIENT], Settings::default());
     let rows = malformed();
     assert!(rows.len() >= 60, "{}", rows.len());
     let paths: Vec<String> = server
@@ -556,7 +556,7 @@ fn conversion_needs_no_cluster() {
     // The caches never become known.
     let caches = Arc::new(Caches::of(REGISTRY));
     let server = Server::of(Arc::new(Service::new(
-        Dispatcher::new(REGISTRY, Modes::default()),
+        Dispatcher::new(REGISTRY, Settings::default()),
         caches,
     )));
     let answer = server
@@ -602,7 +602,7 @@ fn conversion_needs_no_cluster() {
 
 #[test]
 fn conversions_keep_order_and_count_or_fail_whole() {
-    let server = Server::with_rules(REGISTRY, Modes::default());
+    let server = Server::with_rules(REGISTRY, Settings::default());
     let mut connection = server.conversion();
     let objects: Vec<Value> = (0..1_000)
         .map(|number| legacy(&format!("d{number}")))
@@ -661,7 +661,7 @@ fn conversions_keep_order_and_count_or_fail_whole() {
 
 #[test]
 fn conversions_of_a_hundred_megabytes_wait_their_turn() {
-    let server = Server::with_rules(REGISTRY, Modes::default());
+    let server = Server::with_rules(REGISTRY, Settings::default());
     let mut big = legacy("big");
     big["spec"]["padding"] = "x".repeat(10_000).into();
     let objects: Vec<Value> = vec![big; 9_000];

@@ -1,5 +1,6 @@
 //! Kinds of others that rules read, and how they are looked up.
 
+use crate::contract::companions::BY_PARENT;
 use crate::contract::{Content, Index, Object, Read, Resource};
 use crate::cozystack_resource_definition::catalogue::artifact_name;
 use serde_json::Value;
@@ -30,6 +31,19 @@ pub static HELM_RELEASES_BY_APPLICATION_KIND: Index = Index {
             .into_iter()
             .collect()
     },
+};
+
+/// Flux HelmCharts, as far as rules make them.
+pub static HELM_CHARTS: Read = Read {
+    resource: Resource {
+        group: "source.toolkit.fluxcd.io",
+        version: "v1",
+        plural: "helmcharts",
+        kind: "HelmChart",
+        namespaced: true,
+    },
+    content: Content::Metadata,
+    indexes: &[&BY_PARENT],
 };
 
 /// Package sources, by the artifacts that are made of them.

@@ -23,6 +23,7 @@ pub mod contract;
 pub mod cozystack_resource_definition;
 pub mod crds;
 pub mod kinds;
+pub mod settings;
 
 use contract::Webhook;
 
@@ -30,4 +31,5 @@ use contract::Webhook;
 pub static REGISTRY: &[&Webhook] = &[
     &application_definition::WEBHOOK,
     &cozystack_resource_definition::WEBHOOK,
+    &settings::WEBHOOK,
 ];

@@ -2,7 +2,7 @@
 
 use super::output::{self, Format};
 use super::{Done, FOUND, Failure, OK};
-use crate::dispatch::{Dispatcher, Modes};
+use crate::dispatch::Dispatcher;
 use crate::manifest::{self, Manifest};
 use crate::review::conversion::{API_VERSION, KIND, Target, answer};
 use clap::{Args, ValueEnum};
@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::Duration;
 use webhooks::REGISTRY;
+use webhooks::contract::Settings;
 use webhooks::contract::{Conversion, Deadline};
 
 /// One file of any size is converted within this.
@@ -44,7 +45,7 @@ enum Form {
 
 pub fn run(arguments: &Arguments) -> Done {
     let manifests = manifest::read(&arguments.files)?;
-    let dispatcher = Dispatcher::new(REGISTRY, Modes::default());
+    let dispatcher = Dispatcher::new(REGISTRY, Settings::default());
     let mut converted = Vec::new();
     let mut code = OK;
     for manifest in &manifests {

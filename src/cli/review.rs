@@ -4,16 +4,17 @@ use super::cluster::ClusterArguments;
 use super::output::{self, Format};
 use super::{Done, FOUND, Failure, OK, USAGE};
 use crate::cluster::{self, Caches};
-use crate::dispatch::{Dispatcher, Modes};
+use crate::dispatch::Dispatcher;
 use crate::manifest::{self, Manifest};
 use crate::offline::{self, Judge, Question, Report};
 use crate::review::admission;
+use crate::settings;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use webhooks::REGISTRY;
-use webhooks::contract::Operation;
+use webhooks::contract::{Operation, Settings};
 
 /// How long the first lists of a cluster may take.
 const SYNC_TIME: Duration = Duration::from_secs(30);
@@ -33,6 +34,12 @@ pub struct Arguments {
     objects: Option<PathBuf>,
     #[command(flatten)]
     live: ClusterArguments,
+    /// Settings: the ConfigMap; by default the one among the objects around, or of the cluster.
+    #[arg(long, value_name = "FILE")]
+    settings: Option<PathBuf>,
+    /// Namespace of the installation in the cluster.
+    #[arg(long, value_name = "NAMESPACE", default_value = "cozy-webhook")]
+    namespace: String,
     /// What is done with the objects; UPDATE when --old is given, else CREATE.
     #[arg(long, value_name = "OPERATION", ignore_case = true)]
     operation: Option<OperationArgument>,
@@ -74,8 +81,12 @@ pub fn run(arguments: &Arguments) -> Done {
         None => Vec::new(),
     };
     let questions = questions(arguments, &manifests, &old)?;
-    let caches = surroundings(arguments)?;
-    let dispatcher = Dispatcher::new(REGISTRY, Modes::default());
+    let (caches, around) = surroundings(arguments)?;
+    let settings = match &arguments.settings {
+        Some(path) => settings_in(path)?,
+        None => around,
+    };
+    let dispatcher = Dispatcher::new(REGISTRY, settings);
     let judge = Judge::new(REGISTRY, dispatcher, caches)
         .map_err(|error| Failure::message(super::BROKEN, error))?;
     let mut reports = Vec::new();
@@ -149,24 +160,43 @@ fn questions(
     Ok(questions)
 }
 
-fn surroundings(arguments: &Arguments) -> Result<Arc<Caches>, Failure> {
-    if let Some(path) = &arguments.objects {
-        return Ok(cluster::files::of(
-            REGISTRY,
-            manifest::read(std::slice::from_ref(path))?,
+/// The settings in a file.
+fn settings_in(path: &PathBuf) -> Result<Settings, Failure> {
+    let manifests = manifest::read(std::slice::from_ref(path))?;
+    if !manifests.iter().any(settings::is_settings) {
+        return Err(Failure::message(
+            USAGE,
+            format!(
+                "{}: holds no ConfigMap {}",
+                path.display(),
+                webhooks::settings::NAME
+            ),
         ));
     }
+    settings::among(&manifests, REGISTRY).map_err(|error| Failure::message(USAGE, error))
+}
+
+fn surroundings(arguments: &Arguments) -> Result<(Arc<Caches>, Settings), Failure> {
+    if let Some(path) = &arguments.objects {
+        let manifests = manifest::read(std::slice::from_ref(path))?;
+        let settings = settings::among(&manifests, REGISTRY)
+            .map_err(|error| Failure::message(USAGE, error))?;
+        return Ok((cluster::files::of(REGISTRY, manifests), settings));
+    }
     if !arguments.live.is_given() {
-        return Ok(cluster::files::of(REGISTRY, Vec::new()));
+        let caches = cluster::files::of(REGISTRY, Vec::new());
+        return Ok((caches, Settings::default()));
     }
     super::runtime()?.block_on(async {
         let client = arguments.live.client().await?;
         let caches = Arc::new(Caches::of(REGISTRY));
         cluster::live::follow(&client, &caches);
+        let settings = settings::of_cluster(&client, &arguments.namespace, REGISTRY)
+            .await
+            .map_err(|error| Failure::message(super::BROKEN, error))?;
         let reads = || {
-            REGISTRY
-                .iter()
-                .flat_map(|webhook| webhook.declaration.reads.iter().copied())
+            let declarations = REGISTRY.iter().map(|webhook| &webhook.declaration);
+            declarations.flat_map(|declared| declared.reads.iter().chain(declared.writes).copied())
         };
         let synced = async {
             while caches.missing(reads()).is_some() {
@@ -175,7 +205,7 @@ fn surroundings(arguments: &Arguments) -> Result<Arc<Caches>, Failure> {
         };
         match tokio::time::timeout(SYNC_TIME, synced).await {
             // The watches end with the runtime: what was read stays as it was.
-            Ok(()) => Ok(caches),
+            Ok(()) => Ok((caches, settings)),
             Err(_) => Err(Failure::message(
                 super::BROKEN,
                 format!(

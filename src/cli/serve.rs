@@ -3,16 +3,22 @@
 use super::cluster::ClusterArguments;
 use super::{Done, Failure, OK};
 use crate::cluster::{self, Caches};
-use crate::dispatch::{Dispatcher, Modes};
+use crate::companions::{self, lease::Election};
+use crate::dispatch::Dispatcher;
 use crate::manifest;
 use crate::server::answer::Service;
 use crate::server::{self, CertificateSource, Config};
+use crate::settings;
 use clap::Args;
+use kube::Client;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::task::JoinHandle;
 use webhooks::REGISTRY;
+use webhooks::contract::Settings;
 
 /// Answer the API server.
 ///
@@ -57,6 +63,17 @@ pub struct Arguments {
     objects: Vec<PathBuf>,
     #[command(flatten)]
     cluster: ClusterArguments,
+    /// Namespace of the installation: its settings, and the Lease of the replica that keeps companions in step.
+    #[arg(
+        long,
+        value_name = "NAMESPACE",
+        env = "POD_NAMESPACE",
+        default_value = "cozy-webhook"
+    )]
+    namespace: String,
+    /// Name of this replica in the Lease and in Events; by default one of its own.
+    #[arg(long, value_name = "NAME", env = "POD_NAME")]
+    identity: Option<String>,
     /// Threads per TLS port; by default one a core.
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=256))]
     workers: Option<u16>,
@@ -80,13 +97,20 @@ async fn serve(arguments: &Arguments) -> Done {
             authority_file: arguments.authority_file.clone(),
         },
     };
-    let caches = if arguments.objects.is_empty() {
+    let (client, service) = if arguments.objects.is_empty() {
         let client = arguments.cluster.client().await?;
         let caches = Arc::new(Caches::of(REGISTRY));
         cluster::live::follow(&client, &caches);
-        caches
+        let service = Service::new(Dispatcher::new(REGISTRY, Settings::default()), caches);
+        service.has_settings.store(false, Ordering::Release);
+        (Some(client), Arc::new(service))
     } else {
-        cluster::files::of(REGISTRY, manifest::read(&arguments.objects)?)
+        let manifests = manifest::read(&arguments.objects)?;
+        let settings = settings::among(&manifests, REGISTRY)
+            .map_err(|error| Failure::message(super::USAGE, error))?;
+        let caches = cluster::files::of(REGISTRY, manifests);
+        let service = Service::new(Dispatcher::new(REGISTRY, settings), caches);
+        (None, Arc::new(service))
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let config = Config {
@@ -99,14 +123,11 @@ async fn serve(arguments: &Arguments) -> Done {
         drain: Duration::from_secs(arguments.drain),
         has_null_route: false,
     };
-    let service = Arc::new(Service::new(
-        Dispatcher::new(REGISTRY, Modes::default()),
-        caches,
-    ));
     // Listening for the signals begins before the ports do: an early SIGTERM is polite too.
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
         .map_err(Failure::broken)?;
-    let running = server::start(&config, service).map_err(Failure::broken)?;
+    let running = server::start(&config, Arc::clone(&service)).map_err(Failure::broken)?;
+    let engine = client.map(|client| start_engine(client, arguments, service));
     let addresses = running.addresses;
     tracing::info!(
         admission = %addresses.admission,
@@ -120,6 +141,54 @@ async fn serve(arguments: &Arguments) -> Done {
         _ = terminate.recv() => {}
         _ = tokio::signal::ctrl_c() => {}
     }
+    if let Some((task, election)) = engine {
+        // What is being written ends here; another replica takes over while this one finishes its reviews.
+        task.abort();
+        election.vacate().await;
+    }
     running.shutdown().await;
     Ok(OK)
+}
+
+/// Follows the settings, and keeps companions in step whenever this replica leads.
+fn start_engine(
+    client: Client,
+    arguments: &Arguments,
+    service: Arc<Service>,
+) -> (JoinHandle<()>, Arc<Election>) {
+    let identity = arguments.identity.clone().unwrap_or_else(own_name);
+    tokio::spawn(settings::follow(
+        client.clone(),
+        arguments.namespace.clone(),
+        identity.clone(),
+        REGISTRY,
+        Arc::clone(&service),
+    ));
+    let election = Arc::new(Election::new(
+        client.clone(),
+        &arguments.namespace,
+        &identity,
+    ));
+    let task = tokio::spawn(companions::run(
+        client,
+        Arc::clone(&election),
+        identity,
+        REGISTRY,
+        service,
+    ));
+    (task, election)
+}
+
+/// A name that no other process has at the same time.
+fn own_name() -> String {
+    let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    format!(
+        "{}_{}_{:x}",
+        host.trim(),
+        std::process::id(),
+        since.as_nanos()
+    )
 }

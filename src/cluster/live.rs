@@ -7,6 +7,7 @@ use kube::api::{Api, DynamicObject, PartialObjectMeta};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::runtime::watcher::{self, Event, watcher};
 use serde::Serialize;
+use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 use webhooks::contract::{Content, Object};
@@ -45,7 +46,7 @@ async fn follow_kind(client: &Client, cache: &Cache) {
                         "not installed: counts as empty"
                     );
                 }
-                cache.table.replace(Vec::new());
+                cache.replace(Vec::new());
                 cache.learn(Knowledge::Absent);
                 tokio::time::sleep(LOOK_FOR_KIND).await;
             }
@@ -109,7 +110,7 @@ where
             Ok(Event::Init) => listed = Vec::new(),
             Ok(Event::InitApply(object)) => listed.extend(object_of(&object, cache)),
             Ok(Event::InitDone) => {
-                cache.table.replace(std::mem::take(&mut listed));
+                cache.replace(std::mem::take(&mut listed));
                 cache.learn(Knowledge::Synced);
                 tracing::info!(
                     kind = cache.resource.plural,
@@ -119,12 +120,12 @@ where
             }
             Ok(Event::Apply(object)) => {
                 if let Some(object) = object_of(&object, cache) {
-                    cache.table.put(object);
+                    cache.put(object);
                 }
             }
             Ok(Event::Delete(object)) => {
                 if let Some(object) = object_of(&object, cache) {
-                    cache.table.remove(&object.namespace, &object.name);
+                    cache.remove(&object.namespace, &object.name);
                 }
             }
             Err(error) if is_gone(&error) => return Ok(()),
@@ -135,8 +136,17 @@ where
 }
 
 fn object_of<K: Serialize>(object: &K, cache: &Cache) -> Option<Object> {
-    let object = serde_json::to_value(object).ok().and_then(Object::of)?;
+    let object = live_object(serde_json::to_value(object).ok()?)?;
     Some(super::trimmed(object, cache.content))
+}
+
+/// An object as the API server gives it: managed fields that are not there are nobody's.
+#[must_use]
+pub fn live_object(value: Value) -> Option<Object> {
+    let has_entries = value.pointer("/metadata/managedFields").is_some();
+    let mut object = Object::of(value)?;
+    object.is_managed &= has_entries;
+    Some(object)
 }
 
 /// Whether the error says that the kind is not served (any more).

@@ -4,10 +4,11 @@ pub mod files;
 pub mod live;
 mod table;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use table::Table;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use webhooks::contract::{Cluster, Content, Found, Index, Object, Read, Resource, Webhook};
 
 /// How much is known of a kind.
@@ -35,7 +36,7 @@ impl Knowledge {
     }
 }
 
-/// One kind that some rule reads: the union of what all rules ask of it.
+/// One kind that some rule reads or writes: the union of what all rules ask of it.
 #[derive(Debug)]
 pub struct Cache {
     /// The kind.
@@ -44,6 +45,23 @@ pub struct Cache {
     pub content: Content,
     table: Table,
     knowledge: AtomicU8,
+    listeners: Mutex<Vec<UnboundedSender<Change>>>,
+}
+
+/// What changed in a cache.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// One object.
+    Object {
+        /// Its kind.
+        resource: &'static Resource,
+        /// It before; none when it is new.
+        before: Option<Arc<Object>>,
+        /// It now; none when it is gone.
+        after: Option<Arc<Object>>,
+    },
+    /// A kind has become known, or is no longer installed.
+    Kind(&'static Resource),
 }
 
 impl Cache {
@@ -61,8 +79,72 @@ impl Cache {
             .iter()
             .position(|known| *known == knowledge)
             .unwrap_or(0);
-        self.knowledge
-            .store(u8::try_from(number).unwrap_or(0), Ordering::Release);
+        let number = u8::try_from(number).unwrap_or(0);
+        if self.knowledge.swap(number, Ordering::AcqRel) != number {
+            self.tell(&Change::Kind(self.resource));
+        }
+    }
+
+    fn tell(&self, change: &Change) {
+        let mut listeners = self
+            .listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        listeners.retain(|listener| listener.send(change.clone()).is_ok());
+    }
+
+    fn put(&self, object: Object) {
+        let after = Arc::new(object);
+        let before = self.table.put(Arc::clone(&after));
+        self.tell(&Change::Object {
+            resource: self.resource,
+            before,
+            after: Some(after),
+        });
+    }
+
+    fn remove(&self, namespace: &str, name: &str) {
+        if let Some(before) = self.table.remove(namespace, name) {
+            self.tell(&Change::Object {
+                resource: self.resource,
+                before: Some(before),
+                after: None,
+            });
+        }
+    }
+
+    /// Replaces everything; tells only of what is not as it was.
+    fn replace(&self, objects: Vec<Object>) {
+        let fresh: Vec<Arc<Object>> = objects.into_iter().map(Arc::new).collect();
+        let mut old: HashMap<(String, String), Arc<Object>> = self
+            .table
+            .replace(&fresh)
+            .into_iter()
+            .map(|object| ((object.namespace.clone(), object.name.clone()), object))
+            .collect();
+        for after in fresh {
+            let before = old.remove(&(after.namespace.clone(), after.name.clone()));
+            if before.as_ref() != Some(&after) {
+                self.tell(&Change::Object {
+                    resource: self.resource,
+                    before,
+                    after: Some(after),
+                });
+            }
+        }
+        for before in old.into_values() {
+            self.tell(&Change::Object {
+                resource: self.resource,
+                before: Some(before),
+                after: None,
+            });
+        }
+    }
+
+    /// All objects, in no order.
+    #[must_use]
+    pub fn objects(&self) -> Vec<Arc<Object>> {
+        self.table.objects()
     }
 
     /// How many objects are kept.
@@ -78,7 +160,7 @@ impl Cache {
     }
 }
 
-/// The kinds that the rules of a registry read.
+/// The kinds that the rules of a registry read and write.
 #[derive(Debug, Default)]
 pub struct Caches {
     by_resource: BTreeMap<(&'static str, &'static str), Arc<Cache>>,
@@ -90,10 +172,8 @@ impl Caches {
     pub fn of(registry: &[&'static Webhook]) -> Caches {
         let mut wanted: BTreeMap<(&str, &str), (&'static Resource, Content, Vec<&'static Index>)> =
             BTreeMap::new();
-        for read in registry
-            .iter()
-            .flat_map(|webhook| webhook.declaration.reads)
-        {
+        let declarations = registry.iter().map(|webhook| &webhook.declaration);
+        for read in declarations.flat_map(|declared| declared.reads.iter().chain(declared.writes)) {
             let (_, content, indexes) = wanted
                 .entry((read.resource.group, read.resource.plural))
                 .or_insert_with(|| (&read.resource, read.content, Vec::new()));
@@ -112,6 +192,7 @@ impl Caches {
                     content,
                     table: Table::new(indexes),
                     knowledge: AtomicU8::new(0),
+                    listeners: Mutex::default(),
                 };
                 (key, Arc::new(cache))
             })
@@ -124,7 +205,23 @@ impl Caches {
         self.by_resource.values()
     }
 
-    fn cache(&self, resource: &Resource) -> Option<&Arc<Cache>> {
+    /// Every change from now on.
+    #[must_use]
+    pub fn changes(&self) -> UnboundedReceiver<Change> {
+        let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
+        for cache in self.iter() {
+            cache
+                .listeners
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(sender.clone());
+        }
+        receiver
+    }
+
+    /// The cache of a kind, if some rule reads or writes it.
+    #[must_use]
+    pub fn cache(&self, resource: &Resource) -> Option<&Arc<Cache>> {
         self.by_resource.get(&(resource.group, resource.plural))
     }
 
@@ -142,7 +239,7 @@ impl Caches {
     /// Adds or replaces an object, if some rule reads its kind.
     pub fn put(&self, group: &str, kind: &str, object: Object) {
         if let Some(cache) = self.cache_of(group, kind) {
-            cache.table.put(trimmed(object, cache.content));
+            cache.put(trimmed(object, cache.content));
         }
     }
 
@@ -154,7 +251,7 @@ impl Caches {
     /// Takes an object out.
     pub fn take(&self, group: &str, kind: &str, namespace: &str, name: &str) {
         if let Some(cache) = self.cache_of(group, kind) {
-            cache.table.remove(namespace, name);
+            cache.remove(namespace, name);
         }
     }
 

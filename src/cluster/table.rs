@@ -33,8 +33,8 @@ impl Table {
         look(&self.data.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn write(&self, change: impl FnOnce(&mut Data)) {
-        change(&mut self.data.write().unwrap_or_else(PoisonError::into_inner));
+    fn write<T>(&self, change: impl FnOnce(&mut Data) -> T) -> T {
+        change(&mut self.data.write().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// How many objects there are.
@@ -68,23 +68,35 @@ impl Table {
         })
     }
 
-    /// Adds or replaces an object.
-    pub fn put(&self, object: Object) {
-        self.write(|data| data.put(&self.indexes, Arc::new(object)));
+    /// All objects, in no order: for those who start to follow the changes.
+    pub fn objects(&self) -> Vec<Arc<Object>> {
+        self.read(|data| {
+            let objects = data.objects.values().flat_map(HashMap::values);
+            objects.cloned().collect()
+        })
     }
 
-    /// Takes an object out.
-    pub fn remove(&self, namespace: &str, name: &str) {
-        self.write(|data| data.remove(&self.indexes, namespace, name));
+    /// Adds or replaces an object; gives the one before it.
+    pub fn put(&self, object: Arc<Object>) -> Option<Arc<Object>> {
+        self.write(|data| data.put(&self.indexes, object))
     }
 
-    /// Replaces everything at once: a reader sees all of the old or all of the new.
-    pub fn replace(&self, objects: Vec<Object>) {
+    /// Takes an object out and gives it.
+    pub fn remove(&self, namespace: &str, name: &str) -> Option<Arc<Object>> {
+        self.write(|data| data.remove(&self.indexes, namespace, name))
+    }
+
+    /// Replaces everything at once: a reader sees all of the old or all of the new. Gives the old objects.
+    pub fn replace(&self, objects: &[Arc<Object>]) -> Vec<Arc<Object>> {
         let mut fresh = Data::with(self.indexes.len());
         for object in objects {
-            fresh.put(&self.indexes, Arc::new(object));
+            fresh.put(&self.indexes, Arc::clone(object));
         }
-        self.write(|data| *data = fresh);
+        let old = self.write(|data| std::mem::replace(data, fresh));
+        old.objects
+            .into_values()
+            .flat_map(HashMap::into_values)
+            .collect()
     }
 }
 
@@ -96,8 +108,8 @@ impl Data {
         }
     }
 
-    fn put(&mut self, indexes: &[&'static Index], object: Arc<Object>) {
-        self.remove(indexes, &object.namespace, &object.name);
+    fn put(&mut self, indexes: &[&'static Index], object: Arc<Object>) -> Option<Arc<Object>> {
+        let before = self.remove(indexes, &object.namespace, &object.name);
         let names = (object.namespace.clone(), object.name.clone());
         for (index, keys) in indexes.iter().zip(&mut self.indexed) {
             for key in (index.keys)(&object) {
@@ -111,15 +123,17 @@ impl Data {
             .or_default()
             .insert(names.1, object);
         self.count += 1;
+        before
     }
 
-    fn remove(&mut self, indexes: &[&'static Index], namespace: &str, name: &str) {
-        let Some(in_namespace) = self.objects.get_mut(namespace) else {
-            return;
-        };
-        let Some(object) = in_namespace.remove(name) else {
-            return;
-        };
+    fn remove(
+        &mut self,
+        indexes: &[&'static Index],
+        namespace: &str,
+        name: &str,
+    ) -> Option<Arc<Object>> {
+        let in_namespace = self.objects.get_mut(namespace)?;
+        let object = in_namespace.remove(name)?;
         if in_namespace.is_empty() {
             self.objects.remove(namespace);
         }
@@ -135,6 +149,7 @@ impl Data {
             }
         }
         self.count -= 1;
+        Some(object)
     }
 }
 
@@ -154,8 +169,9 @@ mod tests {
         },
     };
 
-    fn object(namespace: &str, name: &str, colour: &str) -> Object {
-        Object::of(json!({"metadata": {"name": name, "namespace": namespace, "labels": {"colour": colour}}})).unwrap()
+    fn object(namespace: &str, name: &str, colour: &str) -> Arc<Object> {
+        let value = json!({"metadata": {"name": name, "namespace": namespace, "labels": {"colour": colour}}});
+        Arc::new(Object::of(value).unwrap())
     }
 
     fn names(found: &Found) -> Vec<String> {
@@ -183,7 +199,9 @@ mod tests {
         table.remove("b", "x");
         assert_eq!(table.find(&BY_COLOUR, "red", 9).total, 0);
         assert!(table.get("b", "x").is_none());
-        table.replace(vec![object("c", "z", "red")]);
+        let old = table.replace(&[object("c", "z", "red")]);
+        assert_eq!(old.len(), 2);
+        assert_eq!(table.objects(), [object("c", "z", "red")]);
         assert_eq!(
             (table.len(), names(&table.find(&BY_COLOUR, "red", 9))),
             (1, vec!["c/z".to_owned()])

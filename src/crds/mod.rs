@@ -136,7 +136,7 @@ fn sources() -> Result<Vec<Value>, Error> {
 }
 
 /// Field manager, and value of `app.kubernetes.io/managed-by`.
-pub const MANAGER: &str = "cozystack-webhook";
+pub const MANAGER: &str = webhooks::contract::FIELD_MANAGER;
 
 /// All CRDs, with the conversion stanza where a kind has more than one version.
 ///

@@ -7,6 +7,7 @@ use crate::dispatch::{Decision, Dispatcher, Entry, Outcome};
 use crate::review::conversion::{self, Target};
 use crate::review::{Reply, admission};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use webhooks::contract::{Conversion, Deadline, Fault, Operation, Weight};
 
@@ -18,6 +19,10 @@ pub struct Service {
     pub caches: Arc<Caches>,
     /// What is counted.
     pub metrics: Metrics,
+    /// Whether the settings are known; no rule is asked before.
+    pub has_settings: AtomicBool,
+    /// Counts how often other settings came into force.
+    pub settings_changed: tokio::sync::watch::Sender<u64>,
 }
 
 /// What a path leads to.
@@ -64,13 +69,15 @@ pub fn time_for(timeout: Option<&str>) -> Duration {
 }
 
 impl Service {
-    /// A service over a registry's dispatcher and caches.
+    /// A service over a registry's dispatcher and caches, with the dispatcher's settings.
     #[must_use]
     pub fn new(dispatcher: Dispatcher, caches: Arc<Caches>) -> Service {
         Service {
             dispatcher,
             caches,
             metrics: Metrics::default(),
+            has_settings: AtomicBool::new(true),
+            settings_changed: tokio::sync::watch::Sender::new(0),
         }
     }
 
@@ -125,6 +132,9 @@ impl Service {
         let reads = entry
             .declarations()
             .flat_map(|declaration| declaration.reads.iter().copied());
+        if !self.has_settings.load(Ordering::Acquire) {
+            return Reply::come_again("the settings are not known yet");
+        }
         if let Some(kind) = self.caches.missing(reads) {
             return Reply::come_again(format!("{kind} are not synced yet"));
         }

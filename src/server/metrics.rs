@@ -71,6 +71,32 @@ pub struct Metrics {
     pub cached_objects: Family<CacheLabels, Gauge>,
     /// Seconds until the served certificate expires.
     pub certificate_expiry_seconds: Gauge,
+    /// 1 while the settings in the cluster cannot be understood.
+    pub settings_invalid: Gauge,
+    /// 1 on the replica that keeps companions in step.
+    pub leader: Gauge,
+    /// Companions by what became of them, on the leader.
+    pub companions: Family<CompanionLabels, Gauge>,
+    /// Reconciles of parents.
+    pub reconciles: Family<ReconcileLabels, Counter>,
+}
+
+/// What became of companions.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CompanionLabels {
+    /// The rule's id.
+    pub rule: &'static str,
+    /// in_step, released, name_taken or failed.
+    pub state: &'static str,
+}
+
+/// What became of a reconcile.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ReconcileLabels {
+    /// The rule's id.
+    pub rule: &'static str,
+    /// done or failed.
+    pub outcome: &'static str,
 }
 
 fn buckets() -> Histogram {
@@ -93,6 +119,10 @@ impl Default for Metrics {
             in_flight: Gauge::default(),
             cached_objects: Family::default(),
             certificate_expiry_seconds: Gauge::default(),
+            settings_invalid: Gauge::default(),
+            leader: Gauge::default(),
+            companions: Family::default(),
+            reconciles: Family::default(),
         };
         registry.register(
             "reviews",
@@ -133,6 +163,26 @@ impl Default for Metrics {
             "certificate_expiry_seconds",
             "Time until the served certificate expires",
             metrics.certificate_expiry_seconds.clone(),
+        );
+        registry.register(
+            "settings_invalid",
+            "1 while the settings in the cluster cannot be understood",
+            metrics.settings_invalid.clone(),
+        );
+        registry.register(
+            "leader",
+            "1 on the replica that keeps companions in step",
+            metrics.leader.clone(),
+        );
+        registry.register(
+            "companions",
+            "Companions by what became of them, on the leader",
+            metrics.companions.clone(),
+        );
+        registry.register(
+            "reconciles",
+            "Reconciles of parents of companions",
+            metrics.reconciles.clone(),
         );
         *metrics
             .registry

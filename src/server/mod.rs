@@ -554,6 +554,12 @@ async fn readyz(shared: web::Data<Shared>, request: HttpRequest) -> HttpResponse
             format!("{}, {} objects", knowledge.as_str(), cache.len()),
         ));
     }
+    let has_settings = shared.service.has_settings.load(Ordering::Acquire);
+    checks.push((
+        "settings".to_owned(),
+        has_settings,
+        if has_settings { "known" } else { "syncing" }.to_owned(),
+    ));
     let seconds = shared.certificate.seconds_to_expiry();
     checks.push((
         "certificate".to_owned(),

@@ -18,7 +18,7 @@
 mod http;
 
 use cozystack_webhook::cluster::Caches;
-use cozystack_webhook::dispatch::{Dispatcher, Modes};
+use cozystack_webhook::dispatch::Dispatcher;
 use cozystack_webhook::server::answer::Service;
 use cozystack_webhook::server::{CertificateSource, Config, start};
 use http::Connection;
@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 use webhooks::REGISTRY;
 use webhooks::contract::{
     Declaration, Edit, FailurePolicy, Fault, FieldPath, Mode, Mutate, Operation, Request, Rule,
-    Verdict, Webhook, Weight,
+    Scope, Settings, Verdict, Webhook, Weight,
 };
 use webhooks::kinds::HELM_RELEASES;
 
@@ -50,6 +50,7 @@ static LABEL: Webhook = Webhook {
             versions: &["v2"],
             operations: &[Operation::Create, Operation::Update],
         }],
+        scope: Scope::OutsideOurNamespace,
         match_conditions: &[],
         failure_policy: FailurePolicy::Ignore,
         timeout_seconds: 5,
@@ -57,6 +58,8 @@ static LABEL: Webhook = Webhook {
         weight: Weight::Light,
         reads: &[],
         writes: &[],
+        settings: &[],
+        refusals: &[],
     },
     validate: None,
     mutate: Some(&Label),
@@ -177,7 +180,7 @@ fn serve() {
     let caches = Arc::new(Caches::of(&registry));
     caches.settle();
     let service = Arc::new(Service::new(
-        Dispatcher::new(&registry, Modes::default()),
+        Dispatcher::new(&registry, Settings::default()),
         caches,
     ));
     let runtime = tokio::runtime::Builder::new_multi_thread()

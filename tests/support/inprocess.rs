@@ -2,13 +2,13 @@
 
 use super::http::{Connection, client_config};
 use cozystack_webhook::cluster::Caches;
-use cozystack_webhook::dispatch::{Dispatcher, Modes};
+use cozystack_webhook::dispatch::Dispatcher;
 use cozystack_webhook::server::answer::Service;
 use cozystack_webhook::server::{Addresses, CertificateSource, Config, Running, start};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use webhooks::contract::Webhook;
+use webhooks::contract::{Settings, Webhook};
 
 pub struct Server {
     runtime: tokio::runtime::Runtime,
@@ -21,11 +21,11 @@ pub struct Server {
 
 impl Server {
     /// Rules over nothing.
-    pub fn with_rules(registry: &[&'static Webhook], modes: Modes) -> Server {
+    pub fn with_rules(registry: &[&'static Webhook], settings: Settings) -> Server {
         let caches = Arc::new(Caches::of(registry));
         caches.settle();
         Server::of(Arc::new(Service::new(
-            Dispatcher::new(registry, modes),
+            Dispatcher::new(registry, settings),
             caches,
         )))
     }

@@ -1,19 +1,40 @@
 //! Rules that exist only in tests: each misbehaves, or shows a part of the framework that no shipped rule uses yet.
 
 use std::time::{Duration, Instant};
+use webhooks::contract::companions::BY_PARENT;
 use webhooks::contract::{
-    Cluster, Companions, Declaration, Desired, Edit, FailurePolicy, Fault, FieldPath, Mode, Mutate,
-    Object, Operation, Path, Request, Resource, Rule, Validate, Verdict, Violation, Webhook,
-    Weight,
+    Companions, Content, Declaration, Desired, Edit, FailurePolicy, Farewell, Fault, FieldPath,
+    Mode, Mutate, Object, Operation, Path, Read, Request, Resource, Rule, Scope, Validate, Verdict,
+    Violation, Webhook, Weight, World,
 };
 use webhooks::kinds::PACKAGE_SOURCES;
 
-pub static WIDGET: Resource = Resource {
+const WIDGET_RESOURCE: Resource = Resource {
     group: "test.io",
     version: "v1",
     plural: "widgets",
     kind: "Widget",
     namespaced: true,
+};
+
+pub static WIDGET: Resource = WIDGET_RESOURCE;
+
+static WIDGETS: Read = Read {
+    resource: WIDGET_RESOURCE,
+    content: Content::Full,
+    indexes: &[],
+};
+
+static SERVICES: Read = Read {
+    resource: Resource {
+        group: "",
+        version: "v1",
+        plural: "services",
+        kind: "Service",
+        namespaced: true,
+    },
+    content: Content::Metadata,
+    indexes: &[&BY_PARENT],
 };
 
 const RULES: &[Rule] = &[Rule {
@@ -26,6 +47,7 @@ const DECLARATION: Declaration = Declaration {
     id: "",
     summary: "A rule of the tests.",
     rules: RULES,
+    scope: Scope::OutsideOurNamespace,
     match_conditions: &[],
     failure_policy: FailurePolicy::Fail,
     timeout_seconds: 5,
@@ -33,6 +55,8 @@ const DECLARATION: Declaration = Declaration {
     weight: Weight::Light,
     reads: &[],
     writes: &[],
+    settings: &[],
+    refusals: &[],
 };
 
 const NOTHING: Webhook = Webhook {
@@ -74,6 +98,8 @@ pub static LABELS: Webhook = Webhook {
 pub static MORE_LABELS: Webhook = Webhook {
     declaration: Declaration {
         id: "more-labels",
+        reads: &[&WIDGETS],
+        writes: &[&SERVICES],
         ..DECLARATION
     },
     mutate: Some(&Label("two")),
@@ -141,13 +167,27 @@ impl Mutate for Label {
 struct Companion;
 
 impl Companions for Companion {
-    fn companions(&self, parent: &Object, _: &dyn Cluster) -> Result<Desired, Fault> {
-        let child = serde_json::json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": parent.name}});
-        Ok(Desired {
+    fn parents(&self) -> &'static Read {
+        &WIDGETS
+    }
+
+    fn reads(&self) -> &'static [&'static Read] {
+        &[]
+    }
+
+    fn farewell(&self) -> Farewell {
+        Farewell::Delete
+    }
+
+    fn companions(&self, parent: &Object, _: &World<'_>) -> Result<Option<Desired>, Fault> {
+        let child = serde_json::json!({
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": {"name": parent.name, "namespace": parent.namespace},
+        });
+        Ok(Some(Desired {
             children: vec![child],
-            status: None,
             requeue_after: Some(Duration::from_secs(1)),
-        })
+        }))
     }
 }
 

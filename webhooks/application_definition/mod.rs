@@ -3,17 +3,21 @@
 
 mod checks;
 mod keys_order;
+mod refusals;
 mod schema;
 mod selectors;
 pub mod template;
 
 pub use checks::{Subject, check};
 
+pub use refusals::REFUSALS;
+
+use crate::contract::companions::BY_PARENT;
 use crate::contract::{
     Content, Declaration, FailurePolicy, Fault, Index, Mode, Object, Operation, Path, Read,
-    Request, Resource, Rule, Validate, Verdict, Violation, Webhook, Weight, request,
+    Request, Resource, Rule, Scope, Validate, Verdict, Violation, Webhook, Weight, request,
 };
-use crate::cozystack_resource_definition::LEGACY_DEFINITIONS;
+use crate::cozystack_resource_definition::{LEGACY_DEFINITIONS, in_new_form};
 use crate::kinds::{
     APPLICATION_KIND_LABEL, HELM_RELEASES, HELM_RELEASES_BY_APPLICATION_KIND, PACKAGE_SOURCES,
 };
@@ -33,7 +37,7 @@ pub static RESOURCE: Resource = Resource {
 pub static DEFINITIONS: Read = Read {
     resource: RESOURCE,
     content: Content::Full,
-    indexes: &[&BY_KIND, &BY_PLURAL, &BY_PREFIX],
+    indexes: &[&BY_KIND, &BY_PLURAL, &BY_PREFIX, &BY_PARENT],
 };
 
 /// Definitions (of either form) by the kind that they define.
@@ -74,6 +78,7 @@ pub static WEBHOOK: Webhook = Webhook {
             versions: &["v1alpha1"],
             operations: &[Operation::Create, Operation::Update, Operation::Delete],
         }],
+        scope: Scope::OutsideOurNamespace,
         match_conditions: &[],
         failure_policy: FailurePolicy::Fail,
         timeout_seconds: 5,
@@ -87,6 +92,8 @@ pub static WEBHOOK: Webhook = Webhook {
             &PACKAGE_SOURCES,
         ],
         writes: &[],
+        settings: &[],
+        refusals: &[&REFUSALS],
     },
     validate: Some(&ApplicationDefinition),
     mutate: None,
@@ -152,9 +159,50 @@ impl Validate for ApplicationDefinition {
             spec: parts.spec.as_ref(),
         };
         check(&subject, request, verdict)?;
+        excuse_sins_of_the_legacy_definition(subject.name, request, verdict)?;
         check_kind_change(old_kind.as_deref(), &subject, request, verdict);
         Ok(())
     }
+}
+
+/// What is wrong with the legacy definition of the same name already is no new sin of its successor: the bridge must
+/// be able to carry it over, or it could never be deleted.
+fn excuse_sins_of_the_legacy_definition(
+    name: &str,
+    request: &Request<'_>,
+    verdict: &mut Verdict,
+) -> Result<(), Fault> {
+    if verdict.violations.is_empty() {
+        return Ok(());
+    }
+    let Some(legacy) = request.cluster.get(&LEGACY_DEFINITIONS, "", name) else {
+        return Ok(());
+    };
+    let Some(legacy) = serde_json::value::to_raw_value(&legacy.value)
+        .ok()
+        .and_then(|raw| in_new_form(&raw).ok())
+    else {
+        return Ok(());
+    };
+    let subject = Subject {
+        name,
+        annotations: legacy.pointer("/metadata/annotations"),
+        spec: legacy.get("spec"),
+    };
+    let mut old = Verdict::default();
+    check(&subject, request, &mut old)?;
+    let mut old = old.violations;
+    let (excused, new): (Vec<_>, Vec<_>) = std::mem::take(&mut verdict.violations)
+        .into_iter()
+        .partition(|violation| {
+            let found = old.iter().position(|old| violation.is_same_sin(old));
+            found.map(|position| old.swap_remove(position)).is_some()
+        });
+    verdict.violations = new;
+    for violation in excused {
+        verdict.warn(violation.message());
+    }
+    Ok(())
 }
 
 /// Refuses another `kind` while HelmReleases of the old one exist.

@@ -1,5 +1,6 @@
 //! What rules may know of the cluster: a read-only snapshot, looked up by name and by declared index.
 
+use super::companions::FIELD_MANAGER;
 use super::declaration::Resource;
 use serde_json::Value;
 use std::sync::Arc;
@@ -42,6 +43,9 @@ pub struct Object {
     pub name: String,
     /// What is kept of it.
     pub value: Value,
+    /// Whether this service applies fields of it: its entry is among the managed fields, or these are not there to
+    /// tell, as in a file that kubectl has exported.
+    pub is_managed: bool,
 }
 
 impl Object {
@@ -55,10 +59,16 @@ impl Object {
                 .and_then(Value::as_str)
                 .map(ToOwned::to_owned)
         };
+        let (name, namespace) = (text("name")?, text("namespace").unwrap_or_default());
+        let is_managed = match metadata.get("managedFields").and_then(Value::as_array) {
+            Some(entries) => entries.iter().any(is_ours),
+            None => true,
+        };
         Some(Object {
-            name: text("name")?,
-            namespace: text("namespace").unwrap_or_default(),
+            namespace,
+            name,
             value,
+            is_managed,
         })
     }
 
@@ -86,6 +96,13 @@ impl Object {
             format!("{}/{}", self.namespace, self.name)
         }
     }
+}
+
+/// Whether an entry of `metadata.managedFields` is of this service.
+#[must_use]
+pub fn is_ours(entry: &Value) -> bool {
+    let text = |member: &str| entry.get(member).and_then(Value::as_str);
+    text("manager") == Some(FIELD_MANAGER) && text("operation") == Some("Apply")
 }
 
 /// What a look-up by index found: the first few in order of namespace and name, and how many there are.

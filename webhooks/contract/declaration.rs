@@ -1,6 +1,7 @@
 //! What a rule declares of itself, as data: the webhook configurations, the RBAC and the docs are made of it.
 
 use super::cluster::Read;
+use super::settings::Setting;
 
 /// A kind of Kubernetes object, by all of its names.
 #[derive(Debug, PartialEq, Eq, Hash, Clone, Copy)]
@@ -121,6 +122,57 @@ pub enum Mode {
     Enforce,
 }
 
+impl Mode {
+    /// All modes.
+    pub const ALL: [Mode; 3] = [Mode::Off, Mode::Warn, Mode::Enforce];
+
+    /// The word in settings.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Mode::Off => "off",
+            Mode::Warn => "warn",
+            Mode::Enforce => "enforce",
+        }
+    }
+}
+
+/// A refusal as the docs list it.
+#[derive(Debug)]
+pub struct Refusal {
+    /// Where: the beginning of a JSON path, `*` for whatever is there; empty for anywhere.
+    pub field: &'static str,
+    /// A part of the sentence by which the user finds it.
+    pub says: &'static str,
+    /// What to do.
+    pub fix: &'static str,
+}
+
+impl Refusal {
+    /// Whether a cause at `field` with that sentence is this one.
+    #[must_use]
+    pub fn covers(&self, field: &str, message: &str) -> bool {
+        let mut parts = self.field.split('*');
+        let first = parts.next().unwrap_or_default();
+        let mut rest = field.strip_prefix(first);
+        for part in parts {
+            rest = rest
+                .and_then(|rest| rest.split_once(part))
+                .map(|(_, rest)| rest);
+        }
+        rest.is_some() && message.contains(self.says)
+    }
+}
+
+/// In which namespaces a rule looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// Everywhere but in the installation's own namespace: no rule may keep the service from healing.
+    OutsideOurNamespace,
+    /// Only there.
+    OurNamespace,
+}
+
 /// Where a rule's decision runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Weight {
@@ -140,6 +192,8 @@ pub struct Declaration {
     pub summary: &'static str,
     /// The requests that it wants to see.
     pub rules: &'static [Rule],
+    /// Where it looks.
+    pub scope: Scope,
     /// Conditions that the API server checks before it calls.
     pub match_conditions: &'static [MatchCondition],
     /// What happens to a request while the service is away.
@@ -152,6 +206,10 @@ pub struct Declaration {
     pub weight: Weight,
     /// The kinds that it reads. Reading any other is a fault.
     pub reads: &'static [&'static Read],
-    /// The kinds that its companions write.
-    pub writes: &'static [&'static Resource],
+    /// The kinds that its companions write. They are watched too, by [`super::companions::BY_PARENT`].
+    pub writes: &'static [&'static Read],
+    /// What operators may set, beside the mode.
+    pub settings: &'static [Setting],
+    /// What it refuses and how to put it right, for the docs: every refusal has a line in one of these lists.
+    pub refusals: &'static [&'static [Refusal]],
 }

@@ -8,19 +8,22 @@ pub mod document;
 pub mod edit;
 pub mod field;
 pub mod request;
+pub mod settings;
 pub mod syntax;
 pub mod verdict;
 
 pub use cluster::{Cluster, Content, Found, Index, Object, Read};
-pub use companions::{Companions, Desired};
+pub use companions::{Companions, Desired, FIELD_MANAGER, Farewell, Standing, World};
 pub use convert::{Conversion, ConvertError, Converted, Rename, Spoke};
 pub use declaration::{
-    Declaration, FailurePolicy, MatchCondition, Mode, Operation, Resource, Rule, Weight,
+    Declaration, FailurePolicy, MatchCondition, Mode, Operation, Refusal, Resource, Rule, Scope,
+    Weight,
 };
 pub use document::{Malformed, Node};
 pub use edit::{Change, Edit};
 pub use field::{FieldPath, Path};
 pub use request::{Deadline, Request};
+pub use settings::{RuleSettings, Setting, SettingKind, Settings};
 pub use verdict::{Cause, Verdict, Violation};
 
 /// The writer's way to insist: a list of rule ids, separated by commas.

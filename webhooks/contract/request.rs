@@ -3,6 +3,7 @@
 use super::Fault;
 use super::cluster::Cluster;
 use super::declaration::Operation;
+use super::settings::RuleSettings;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::time::{Duration, Instant};
@@ -61,6 +62,8 @@ pub struct Request<'a> {
     pub dry_run: bool,
     /// What is around it.
     pub cluster: &'a dyn Cluster,
+    /// The rule's own settings.
+    pub settings: RuleSettings<'a>,
     /// When the answer is no longer wanted.
     pub deadline: Deadline,
 }

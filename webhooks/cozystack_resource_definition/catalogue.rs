@@ -35,6 +35,15 @@ impl Repository {
         }
     }
 
+    /// The folder of the platform's packages into which its charts have gone.
+    #[must_use]
+    pub fn folder(self) -> &'static str {
+        match self {
+            Repository::Apps => "apps/",
+            Repository::Extra => "extra/",
+        }
+    }
+
     /// The repository of that name.
     #[must_use]
     pub fn of(name: &str) -> Option<Repository> {
@@ -82,12 +91,21 @@ pub fn artifact_name(package: &str, variant: &str, component: &str) -> String {
 /// The artifact into which the chart of that name of one of the two known repositories was packed.
 #[must_use]
 pub fn artifact_of(chart: &str) -> String {
-    let variant = CATALOGUE
+    artifact_name(
+        &format!("cozystack.{chart}-application"),
+        variant_of(chart),
+        chart,
+    )
+}
+
+/// The variant of the package into which a chart was packed.
+#[must_use]
+pub fn variant_of(chart: &str) -> &'static str {
+    CATALOGUE
         .binary_search_by(|entry| entry.0.cmp(chart))
         .ok()
         .and_then(|position| CATALOGUE.get(position))
-        .map_or(DEFAULT_VARIANT, |entry| entry.2);
-    artifact_name(&format!("cozystack.{chart}-application"), variant, chart)
+        .map_or(DEFAULT_VARIANT, |entry| entry.2)
 }
 
 /// The chart and repository behind an artifact: of the table, or of the naming rule (which does not tell the two

@@ -423,18 +423,36 @@ fn text_or<'v>(value: &'v Value, member: &str, default: &'v str) -> Option<&'v s
     }
 }
 
+/// Kind, name and namespace of the repository that a legacy `chart` names, the CRD's defaults filled in.
+fn source_of(chart: &Value) -> Option<(&str, &str, &str)> {
+    let source = chart.get("sourceRef").filter(|source| source.is_object())?;
+    Some((
+        text_or(source, "kind", HELM_REPOSITORY)?,
+        source.get("name").and_then(Value::as_str)?,
+        text_or(source, "namespace", LEGACY_NAMESPACE)?,
+    ))
+}
+
+fn known_repository(kind: &str, name: &str, namespace: &str) -> Option<Repository> {
+    let is_of_platform = kind == HELM_REPOSITORY && namespace == LEGACY_NAMESPACE;
+    Repository::of(name).filter(|_| is_of_platform)
+}
+
+/// Name and repository of a legacy `chart` that comes from one of the two known repositories.
+#[must_use]
+pub fn known_chart(chart: &Value) -> Option<(&str, Repository)> {
+    let (kind, name, namespace) = source_of(chart)?;
+    Some((
+        chart.get("name").and_then(Value::as_str)?,
+        known_repository(kind, name, namespace)?,
+    ))
+}
+
 fn chart_ref_of(chart: &Value, definition: &str) -> Result<Option<Value>, ConvertError> {
-    let Some(source) = chart.get("sourceRef").filter(|source| source.is_object()) else {
+    let Some((kind, name, namespace)) = source_of(chart) else {
         return Ok(None);
     };
-    let (Some(kind), Some(name), Some(namespace)) = (
-        text_or(source, "kind", HELM_REPOSITORY),
-        source.get("name").and_then(Value::as_str),
-        text_or(source, "namespace", LEGACY_NAMESPACE),
-    ) else {
-        return Ok(None);
-    };
-    if kind == HELM_REPOSITORY && namespace == LEGACY_NAMESPACE && Repository::of(name).is_some() {
+    if known_repository(kind, name, namespace).is_some() {
         return Ok(chart.get("name").and_then(Value::as_str).map(|chart| {
             json!({"kind": EXTERNAL_ARTIFACT, "name": artifact_of(chart), "namespace": ARTIFACT_NAMESPACE})
         }));

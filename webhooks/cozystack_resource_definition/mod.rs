@@ -2,20 +2,22 @@
 //! them to the checks of the latter, for clusters on their way from v0.38/v0.39 to v1.0. Refuses to delete a legacy
 //! definition that nothing replaces yet: upstream's migration deletes them all.
 
+pub mod bridge;
 pub mod catalogue;
 pub mod conversion;
 
 use crate::application_definition::{
-    BY_KIND, BY_PLURAL, BY_PREFIX, DEFINITIONS, Subject, check, check_kind_change,
+    self, BY_KIND, BY_PLURAL, BY_PREFIX, DEFINITIONS, Subject, check, check_kind_change,
 };
 use crate::contract::{
     Content, ConvertError, Converted, Declaration, FailurePolicy, Fault, FieldPath, Malformed,
-    Mode, Operation, Path, Read, Request, Resource, Rule, Validate, Verdict, Violation, Webhook,
-    Weight,
+    Mode, Operation, Path, Read, Refusal, Request, Resource, Rule, Scope, Setting, SettingKind,
+    Validate, Verdict, Violation, Webhook, Weight,
 };
-use crate::kinds::{HELM_RELEASES, PACKAGE_SOURCES};
+use crate::kinds::{HELM_CHARTS, HELM_RELEASES, PACKAGE_SOURCES};
 use serde_json::Value;
 use serde_json::value::RawValue;
+use std::time::Duration;
 
 /// The kind, in its storage version.
 pub static RESOURCE: Resource = Resource {
@@ -44,6 +46,7 @@ pub static WEBHOOK: Webhook = Webhook {
             versions: &["v1alpha1", "v1alpha2"],
             operations: &[Operation::Create, Operation::Update, Operation::Delete],
         }],
+        scope: Scope::OutsideOurNamespace,
         match_conditions: &[],
         failure_policy: FailurePolicy::Fail,
         timeout_seconds: 5,
@@ -56,13 +59,36 @@ pub static WEBHOOK: Webhook = Webhook {
             &HELM_RELEASES,
             &PACKAGE_SOURCES,
         ],
-        writes: &[],
+        writes: &[&DEFINITIONS, &HELM_CHARTS],
+        settings: &[
+            Setting {
+                name: bridge::BRIDGE_SETTING,
+                kind: SettingKind::Flag { default: true },
+                summary: "Keep an ApplicationDefinition in step with every legacy definition.",
+            },
+            Setting {
+                name: bridge::CHART_INTERVAL_SETTING,
+                kind: SettingKind::Duration {
+                    default: Duration::from_mins(5),
+                    min: Duration::from_secs(10),
+                    max: Duration::from_hours(24),
+                },
+                summary: "How often Flux looks up the chart of a definition whose repository no package replaces.",
+            },
+        ],
+        refusals: &[&REFUSALS, &application_definition::REFUSALS],
     },
     validate: Some(&LegacyDefinition),
     mutate: None,
     convert: Some(&conversion::CONVERSION),
-    companions: None,
+    companions: Some(&bridge::Bridge),
 };
+
+static REFUSALS: [Refusal; 1] = [Refusal {
+    field: "",
+    says: "replaces this legacy definition yet",
+    fix: "Wait for the bridge to make the ApplicationDefinition (its Events say what keeps it), apply one, or insist.",
+}];
 
 struct LegacyDefinition;
 
@@ -85,7 +111,7 @@ impl Validate for LegacyDefinition {
             return Ok(());
         };
         verdict.warn("CozystackResourceDefinition is deprecated; use ApplicationDefinition (cozystack.io/v1alpha1)");
-        let converted = match in_new_form(object) {
+        let mut converted = match in_new_form(object) {
             Ok(converted) => converted,
             Err(ConvertError::Field { at, detail }) => {
                 let mut violation = Violation::invalid(&Path::ROOT, Value::Null, detail);
@@ -100,6 +126,14 @@ impl Validate for LegacyDefinition {
                 return Ok(());
             }
         };
+        if request.version == RESOURCE.version
+            && let Ok(legacy) = serde_json::from_str::<Value>(object.get())
+            && let Some(chart) = legacy.pointer("/spec/release/chart")
+            && let Some(spec) = converted.get_mut("spec")
+        {
+            // The chart is judged by the artifact that the bridge will name.
+            bridge::name_artifact(chart, spec, request.cluster);
+        }
         let subject = Subject {
             name: converted
                 .pointer("/metadata/name")
@@ -129,7 +163,11 @@ impl Validate for LegacyDefinition {
     }
 }
 
-fn in_new_form(object: &RawValue) -> Result<Value, ConvertError> {
+/// The definition, of either version, in its new form.
+///
+/// # Errors
+/// When it has none.
+pub fn in_new_form(object: &RawValue) -> Result<Value, ConvertError> {
     match conversion::CONVERSION.convert(object, "cozystack.io/v1alpha2")? {
         Converted::Unchanged(raw) => Ok(serde_json::from_str(raw.get()).map_err(Malformed::from)?),
         Converted::Changed(node) => Ok(node.to_value()?),

@@ -1,0 +1,624 @@
+//! One parent: what it needs, what there is, and the few requests that make the two meet.
+//!
+//! ```text
+//! parent, cluster --companions()--> desired children
+//!     child is not there       apply
+//!     child is ours            apply with its resource version; a conflict, or Helm's marks: let it go for good
+//!     child was ours           leave it alone
+//!     child is foreign         leave it alone, tell the parent's owner
+//! ours and no longer wanted    delete, with uid and resource version as preconditions
+//! ```
+
+use super::api::{Api, ApiError};
+use crate::cluster::Caches;
+use crate::cluster::live::live_object;
+use crate::events::{Note, Reason, Reference};
+use crate::server::metrics::CompanionLabels;
+use json_patch::{
+    AddOperation, Patch as JsonPatch, PatchOperation, ReplaceOperation, jsonptr::PointerBuf,
+};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use serde_json::{Value, json};
+use std::collections::{BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use webhooks::contract::cluster::is_ours;
+use webhooks::contract::companions::{
+    BY_PARENT, Farewell, PARENT_ANNOTATION, Standing, desired, is_marked_by_helm, parent_key,
+    written,
+};
+use webhooks::contract::{
+    Cluster, Companions, Declaration, Fault, Mode, Object, Read, Settings, Webhook, World,
+};
+
+/// A reconcile that did not get through; it is tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// A cache is not synced yet.
+    #[error("{0} are not synced yet")]
+    NotSynced(&'static str),
+    /// The companions function cannot know.
+    #[error(transparent)]
+    Unknown(#[from] Fault),
+    /// Some children could not be brought in step.
+    #[error("{0}")]
+    Children(String),
+}
+
+/// What became of a companion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum State {
+    /// It is as it should be.
+    InStep,
+    /// Somebody else has taken it over.
+    Released,
+    /// An object of somebody else has its name.
+    NameTaken,
+    /// It could not be made or changed.
+    Failed,
+}
+
+impl State {
+    fn as_str(self) -> &'static str {
+        match self {
+            State::InStep => "in_step",
+            State::Released => "released",
+            State::NameTaken => "name_taken",
+            State::Failed => "failed",
+        }
+    }
+}
+
+/// A companion by kind, namespace and name.
+pub type ChildKey = (&'static str, &'static str, String, String);
+
+fn child_key(read: &'static Read, object: &Object) -> ChildKey {
+    (
+        read.resource.group,
+        read.resource.kind,
+        object.namespace.clone(),
+        object.name.clone(),
+    )
+}
+
+/// What is remembered of a parent: a child that is still in the version that the engine saw needs no look.
+#[derive(Default)]
+struct Memory {
+    digest: u64,
+    children: HashMap<ChildKey, (State, Option<String>)>,
+}
+
+/// Brings parents and their children in step.
+pub struct Reconciler<A> {
+    api: A,
+    caches: Arc<Caches>,
+    counts: Family<CompanionLabels, Gauge>,
+    memory: Mutex<Memories>,
+}
+
+#[derive(Default)]
+struct Memories {
+    by_parent: HashMap<String, Memory>,
+    /// The parent that wants a companion of that name.
+    wanting: HashMap<ChildKey, String>,
+}
+
+/// How a look at one child ended.
+struct Kept {
+    state: State,
+    resource_version: Option<String>,
+}
+
+impl<A: Api> Reconciler<A> {
+    /// A reconciler that knows nothing yet.
+    #[must_use]
+    pub fn new(
+        api: A,
+        caches: Arc<Caches>,
+        counts: Family<CompanionLabels, Gauge>,
+    ) -> Reconciler<A> {
+        counts.clear();
+        Reconciler {
+            api,
+            caches,
+            counts,
+            memory: Mutex::default(),
+        }
+    }
+
+    fn memories(&self) -> MutexGuard<'_, Memories> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The parent, by key, that wants a companion of that name.
+    #[must_use]
+    pub fn wanting(&self, child: &ChildKey) -> Option<String> {
+        self.memories().wanting.get(child).cloned()
+    }
+
+    /// Looks at one parent. Gives when to look again without a change.
+    ///
+    /// # Errors
+    /// When not everything could be brought in step; what could be, was.
+    pub async fn reconcile(
+        &self,
+        webhook: &'static Webhook,
+        namespace: &str,
+        name: &str,
+        settings: &Settings,
+    ) -> Result<Option<Duration>, Failure> {
+        let declaration = &webhook.declaration;
+        let Some(companions) = webhook.companions else {
+            return Ok(None);
+        };
+        let key = parent_key(declaration.id, namespace, name);
+        if settings.mode(declaration) == Mode::Off {
+            self.remember(declaration, &key, Memory::default());
+            return Ok(None);
+        }
+        let reads = std::iter::once(companions.parents())
+            .chain(companions.reads().iter().copied())
+            .chain(declaration.writes.iter().copied());
+        if let Some(kind) = self.caches.missing(reads) {
+            return Err(Failure::NotSynced(kind));
+        }
+        let Some(parent) = self.caches.get(companions.parents(), namespace, name) else {
+            self.remember(declaration, &key, Memory::default());
+            return self.say_farewell(declaration, companions, &key).await;
+        };
+        // A parent that is going is left to those who collect it.
+        if parent.text(&["metadata", "deletionTimestamp"]).is_some() {
+            return Ok(None);
+        }
+        let world = World {
+            cluster: &*self.caches,
+            settings: settings.of(declaration),
+        };
+        let computed = catch_unwind(AssertUnwindSafe(|| {
+            desired(declaration, companions, &parent, &world)
+        }))
+        .unwrap_or_else(|_| {
+            Err(Fault::Internal(format!(
+                "rule {}: panicked",
+                declaration.id
+            )))
+        });
+        let owner = Reference::to(&companions.parents().resource, &parent);
+        let wanted = match computed {
+            Ok(Some(wanted)) => wanted,
+            Ok(None) => {
+                self.remember(declaration, &key, Memory::default());
+                return Ok(None);
+            }
+            Err(fault) => {
+                self.tell(Reason::CompanionFailed, &owner, None, fault.to_string())
+                    .await;
+                return Err(fault.into());
+            }
+        };
+        let pause = wanted.requeue_after;
+        self.bring(declaration, &key, &owner, wanted.children)
+            .await?;
+        Ok(pause)
+    }
+
+    /// Brings all children in step; then, and only if that went well, takes away what is no longer wanted.
+    async fn bring(
+        &self,
+        declaration: &'static Declaration,
+        key: &str,
+        owner: &Reference,
+        children: Vec<Value>,
+    ) -> Result<(), Failure> {
+        let children: Vec<(&'static Read, Object)> = children
+            .into_iter()
+            .filter_map(Object::of)
+            .filter_map(|child| Some((written(declaration, &child.value)?, child)))
+            .collect();
+        let digest = digest(&children);
+        let surplus = self.surplus(declaration, key, &children);
+        if surplus.is_empty() && self.is_in_step(key, digest, &children) {
+            return Ok(());
+        }
+        let mut memory = Memory {
+            digest,
+            children: HashMap::new(),
+        };
+        let mut failures = Vec::new();
+        for (read, child) in &children {
+            let kept = self.keep(read, child, key, owner).await;
+            let kept = kept.unwrap_or_else(|error| {
+                failures.push((read, child, error));
+                Kept {
+                    state: State::Failed,
+                    resource_version: None,
+                }
+            });
+            memory
+                .children
+                .insert(child_key(read, child), (kept.state, kept.resource_version));
+        }
+        self.remember(declaration, key, memory);
+        let mut sentences = Vec::new();
+        for (read, child, error) in failures {
+            let sentence = sentence(read, child, &error);
+            // What passes by itself is no news.
+            if matches!(error, ApiError::Refused(_) | ApiError::Gone) {
+                self.tell(Reason::CompanionFailed, owner, None, sentence.clone())
+                    .await;
+            }
+            sentences.push(sentence);
+        }
+        if sentences.is_empty() {
+            for (read, child) in surplus {
+                if let Err(error) = self.take_away(read, &child, key).await {
+                    sentences.push(sentence(read, &child, &error));
+                }
+            }
+        }
+        failure_of(&sentences)
+    }
+
+    /// The children that are there and not wanted (any more), as the caches know them.
+    fn surplus(
+        &self,
+        declaration: &'static Declaration,
+        key: &str,
+        wanted: &[(&'static Read, Object)],
+    ) -> Vec<(&'static Read, Arc<Object>)> {
+        let wanted: BTreeSet<ChildKey> = wanted
+            .iter()
+            .map(|(read, child)| child_key(read, child))
+            .collect();
+        declaration
+            .writes
+            .iter()
+            .flat_map(|read| {
+                let found = self.caches.find(read, &BY_PARENT, key, usize::MAX);
+                found.first.into_iter().map(move |child| (*read, child))
+            })
+            .filter(|(read, child)| {
+                !wanted.contains(&child_key(read, child))
+                    && Standing::of(Some(child), key) == Standing::Ours
+            })
+            .collect()
+    }
+
+    /// Whether nothing has changed since the last clean look.
+    fn is_in_step(&self, key: &str, digest: u64, children: &[(&'static Read, Object)]) -> bool {
+        let memories = self.memories();
+        let Some(memory) = memories
+            .by_parent
+            .get(key)
+            .filter(|memory| memory.digest == digest)
+        else {
+            return false;
+        };
+        children.iter().all(|(read, child)| {
+            let cached = self.caches.get(read, &child.namespace, &child.name);
+            let version = cached.as_deref().and_then(resource_version);
+            match memory.children.get(&child_key(read, child)) {
+                Some((State::Failed, _)) | None => false,
+                Some((_, known)) => version.is_some() && version == known.as_deref(),
+            }
+        })
+    }
+
+    /// Replaces what is remembered of a parent, and counts its companions anew.
+    fn remember(&self, declaration: &Declaration, key: &str, fresh: Memory) {
+        let gauge = |state: State| {
+            self.counts.get_or_create_owned(&CompanionLabels {
+                rule: declaration.id,
+                state: state.as_str(),
+            })
+        };
+        let mut memories = self.memories();
+        if let Some(old) = memories.by_parent.remove(key) {
+            for (child, (state, _)) in &old.children {
+                gauge(*state).dec();
+                memories.wanting.remove(child);
+            }
+        }
+        if fresh.children.is_empty() {
+            return;
+        }
+        for (child, (state, _)) in &fresh.children {
+            gauge(*state).inc();
+            memories.wanting.insert(child.clone(), key.to_owned());
+        }
+        memories.by_parent.insert(key.to_owned(), fresh);
+    }
+
+    /// Brings one child in step.
+    async fn keep(
+        &self,
+        read: &'static Read,
+        child: &Object,
+        key: &str,
+        owner: &Reference,
+    ) -> Result<Kept, ApiError> {
+        let resource = &read.resource;
+        let live = self
+            .api
+            .get(resource, &child.namespace, &child.name)
+            .await?
+            .and_then(live_object);
+        match (standing(live.as_ref(), key), &live) {
+            (Standing::Ours, Some(live)) => {
+                if live.text(&["metadata", "deletionTimestamp"]).is_some() {
+                    return Err(ApiError::Changed);
+                }
+                let mut object = child.value.clone();
+                if let (Some(metadata), Some(version)) = (
+                    object.get_mut("metadata").and_then(Value::as_object_mut),
+                    resource_version(live),
+                ) {
+                    metadata.insert("resourceVersion".to_owned(), version.into());
+                }
+                match self.api.apply(resource, &object).await {
+                    Ok(applied) => Ok(in_step(applied)),
+                    Err(ApiError::Conflict(why)) => self.let_go(read, live, key, owner, &why).await,
+                    Err(error) => Err(error),
+                }
+            }
+            (Standing::Released, Some(live)) => {
+                if live.is_managed {
+                    let why = "a Helm release has adopted it";
+                    return self.let_go(read, live, key, owner, why).await;
+                }
+                Ok(Kept {
+                    state: State::Released,
+                    resource_version: resource_version(live).map(ToOwned::to_owned),
+                })
+            }
+            (Standing::Foreign, Some(live)) => {
+                let text = format!(
+                    "{} {} was made by somebody else and is left alone",
+                    resource.kind,
+                    child.display_name()
+                );
+                let related = Reference::to(resource, live);
+                self.tell(Reason::CompanionNameTaken, owner, Some(related), text)
+                    .await;
+                Ok(Kept {
+                    state: State::NameTaken,
+                    resource_version: resource_version(live).map(ToOwned::to_owned),
+                })
+            }
+            _ => match self.api.apply(resource, &child.value).await {
+                Ok(applied) => {
+                    // Apply cannot say "only if it is not there": an object that came in the meantime was joined.
+                    let joined = live_object(applied.clone()).filter(has_other_managers);
+                    match joined {
+                        Some(joined) => {
+                            let why = "somebody else made it at the same time";
+                            self.let_go(read, &joined, key, owner, why).await
+                        }
+                        None => Ok(in_step(applied)),
+                    }
+                }
+                // It came in the meantime, and differs.
+                Err(ApiError::Conflict(_)) => Err(ApiError::Changed),
+                Err(error) => Err(error),
+            },
+        }
+    }
+
+    /// Ends ownership politely: the owner reference and the managed fields' entry go, every field stays.
+    async fn let_go(
+        &self,
+        read: &'static Read,
+        live: &Object,
+        key: &str,
+        owner: &Reference,
+        why: &str,
+    ) -> Result<Kept, ApiError> {
+        let patch = release(live, &owner.uid);
+        self.api
+            .patch(&read.resource, &live.namespace, &live.name, &patch)
+            .await?;
+        tracing::info!(
+            companion = format!("{} {}", read.resource.kind, live.display_name()),
+            parent = key,
+            why,
+            "let go"
+        );
+        let text = format!(
+            "{} {} is no longer kept in step: {why}",
+            read.resource.kind,
+            live.display_name()
+        );
+        let related = Reference::to(&read.resource, live);
+        self.tell(Reason::CompanionReleased, owner, Some(related), text)
+            .await;
+        Ok(Kept {
+            state: State::Released,
+            // The next look, when the cache has caught up, finds the version.
+            resource_version: None,
+        })
+    }
+
+    /// Deletes a child that is no longer wanted, if it still is ours when it is looked at.
+    async fn take_away(
+        &self,
+        read: &'static Read,
+        child: &Object,
+        key: &str,
+    ) -> Result<(), ApiError> {
+        let resource = &read.resource;
+        let live = self
+            .api
+            .get(resource, &child.namespace, &child.name)
+            .await?
+            .and_then(live_object);
+        let Some(live) = live.filter(|live| standing(Some(live), key) == Standing::Ours) else {
+            return Ok(());
+        };
+        if live.text(&["metadata", "deletionTimestamp"]).is_some() {
+            return Ok(());
+        }
+        let (Some(uid), Some(version)) = (live.text(&["metadata", "uid"]), resource_version(&live))
+        else {
+            return Ok(());
+        };
+        self.api
+            .delete(resource, &live.namespace, &live.name, uid, version)
+            .await?;
+        tracing::info!(
+            companion = format!("{} {}", resource.kind, live.display_name()),
+            parent = key,
+            "deleted: no longer wanted"
+        );
+        Ok(())
+    }
+
+    /// The parent is gone. Children with an owner reference are collected by Kubernetes.
+    async fn say_farewell(
+        &self,
+        declaration: &'static Declaration,
+        companions: &dyn Companions,
+        key: &str,
+    ) -> Result<Option<Duration>, Failure> {
+        if companions.farewell() == Farewell::Retain {
+            return Ok(None);
+        }
+        let mut sentences = Vec::new();
+        for (read, child) in self.surplus(declaration, key, &[]) {
+            let is_owned = child
+                .value
+                .pointer("/metadata/ownerReferences")
+                .is_some_and(|owners| owners != &json!([]));
+            if is_owned {
+                continue;
+            }
+            if let Err(error) = self.take_away(read, &child, key).await {
+                sentences.push(sentence(read, &child, &error));
+            }
+        }
+        failure_of(&sentences).map(|()| None)
+    }
+
+    async fn tell(
+        &self,
+        reason: Reason,
+        regarding: &Reference,
+        related: Option<Reference>,
+        text: String,
+    ) {
+        let note = Note {
+            reason,
+            regarding: regarding.clone(),
+            related,
+            text,
+        };
+        self.api.tell(&note).await;
+    }
+}
+
+fn sentence(read: &Read, child: &Object, error: &ApiError) -> String {
+    format!("{} {}: {error}", read.resource.kind, child.display_name())
+}
+
+fn failure_of(sentences: &[String]) -> Result<(), Failure> {
+    if sentences.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::Children(sentences.join("; ")))
+    }
+}
+
+fn in_step(applied: Value) -> Kept {
+    let object = Object::of(applied);
+    Kept {
+        state: State::InStep,
+        resource_version: object
+            .as_ref()
+            .and_then(resource_version)
+            .map(ToOwned::to_owned),
+    }
+}
+
+fn resource_version(object: &Object) -> Option<&str> {
+    object.text(&["metadata", "resourceVersion"])
+}
+
+/// Whose a live object is. Ours by its managed fields is ours also when somebody has taken the annotation off.
+fn standing(live: Option<&Object>, key: &str) -> Standing {
+    match live {
+        Some(object)
+            if object.is_managed
+                && object
+                    .text(&["metadata", "annotations", PARENT_ANNOTATION])
+                    .is_none()
+                && !is_marked_by_helm(object) =>
+        {
+            Standing::Ours
+        }
+        _ => Standing::of(live, key),
+    }
+}
+
+fn has_other_managers(object: &Object) -> bool {
+    object
+        .value
+        .pointer("/metadata/managedFields")
+        .and_then(Value::as_array)
+        .is_some_and(|entries| entries.iter().any(|entry| !is_ours(entry)))
+}
+
+/// The patch that takes our owner reference and our managed fields' entry back, without removing a field; it applies
+/// only to the version that was looked at.
+fn release(live: &Object, owner_uid: &str) -> JsonPatch {
+    let replace = |path: &str, value: Value| {
+        PointerBuf::parse(path)
+            .ok()
+            .map(|path| PatchOperation::Replace(ReplaceOperation { path, value }))
+    };
+    let mut operations = Vec::new();
+    if let Some(version) = resource_version(live) {
+        operations.extend(
+            PointerBuf::parse("/metadata/resourceVersion")
+                .ok()
+                .map(|path| {
+                    PatchOperation::Add(AddOperation {
+                        path,
+                        value: version.into(),
+                    })
+                }),
+        );
+    }
+    let list = |path: &str| live.value.pointer(path).and_then(Value::as_array);
+    if let Some(owners) = list("/metadata/ownerReferences") {
+        let others: Vec<&Value> = owners
+            .iter()
+            .filter(|owner| owner.get("uid").and_then(Value::as_str) != Some(owner_uid))
+            .collect();
+        if others.len() < owners.len() {
+            operations.extend(replace("/metadata/ownerReferences", json!(others)));
+        }
+    }
+    if let Some(entries) = list("/metadata/managedFields") {
+        let mut others: Vec<Value> = entries
+            .iter()
+            .filter(|entry| !is_ours(entry))
+            .cloned()
+            .collect();
+        if others.is_empty() {
+            // An empty list would be ignored; a list of one empty entry empties it (API conventions, managed fields).
+            others.push(json!({}));
+        }
+        operations.extend(replace("/metadata/managedFields", json!(others)));
+    }
+    JsonPatch(operations)
+}
+
+fn digest(children: &[(&'static Read, Object)]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for (_, child) in children {
+        child.value.to_string().hash(&mut hasher);
+    }
+    hasher.finish()
+}

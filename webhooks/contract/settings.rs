@@ -1,0 +1,377 @@
+//! What operators set: a mode for each rule, and each rule's own settings, as flat keys of one ConfigMap.
+//!
+//! ```yaml
+//! mode: warn                            # over all rules, whatever they say below
+//! <rule>.mode: off | warn | enforce
+//! <rule>.<setting>: ...
+//! ```
+
+use super::declaration::Mode;
+use super::field::Path;
+use super::verdict::Violation;
+use super::{Declaration, Webhook};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The key that overrules every rule's mode, and the last part of a rule's own.
+pub const MODE: &str = "mode";
+/// A name is suggested when it is at least this much like the unknown one (Jaro-Winkler, 0 to 1).
+const SUGGESTED_SIMILARITY: f64 = 0.75;
+
+/// Something of a rule that operators may set.
+#[derive(Debug)]
+pub struct Setting {
+    /// Its key is `<rule>.<name>`.
+    pub name: &'static str,
+    /// What it may be, and what it is when nobody sets it.
+    pub kind: SettingKind,
+    /// One sentence: what it does.
+    pub summary: &'static str,
+}
+
+/// What a setting may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SettingKind {
+    /// `true` or `false`.
+    Flag {
+        /// When nobody sets it.
+        default: bool,
+    },
+    /// A whole number with a unit, such as `30s`, `5m` or `1h`.
+    Duration {
+        /// When nobody sets it.
+        default: Duration,
+        /// The shortest.
+        min: Duration,
+        /// The longest.
+        max: Duration,
+    },
+}
+
+impl SettingKind {
+    /// What it is when nobody sets it, as it would be written.
+    #[must_use]
+    pub fn default_text(&self) -> String {
+        match self {
+            SettingKind::Flag { default } => default.to_string(),
+            SettingKind::Duration { default, .. } => duration_text(*default),
+        }
+    }
+
+    /// What may be written, for the docs and messages.
+    #[must_use]
+    pub fn expected(&self) -> String {
+        match self {
+            SettingKind::Flag { .. } => "true or false".to_owned(),
+            SettingKind::Duration { min, max, .. } => format!(
+                "a whole number with s, m or h, from {} to {}",
+                duration_text(*min),
+                duration_text(*max)
+            ),
+        }
+    }
+
+    fn parse(&self, text: &str) -> Option<SettingValue> {
+        match self {
+            SettingKind::Flag { .. } => text.parse().ok().map(SettingValue::Flag),
+            SettingKind::Duration { min, max, .. } => parse_duration(text)
+                .filter(|duration| duration >= min && duration <= max)
+                .map(SettingValue::Duration),
+        }
+    }
+}
+
+fn parse_duration(text: &str) -> Option<Duration> {
+    let unit = text.chars().last()?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        _ => return None,
+    };
+    let digits = text.strip_suffix(unit)?;
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    digits
+        .parse::<u64>()
+        .ok()?
+        .checked_mul(seconds)
+        .map(Duration::from_secs)
+}
+
+/// The duration as it is written in settings and manifests: in the largest unit that divides it.
+#[must_use]
+pub fn duration_text(duration: Duration) -> String {
+    match duration.as_secs() {
+        seconds if seconds > 0 && seconds.is_multiple_of(3_600) => format!("{}h", seconds / 3_600),
+        seconds if seconds > 0 && seconds.is_multiple_of(60) => format!("{}m", seconds / 60),
+        seconds => format!("{seconds}s"),
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SettingValue {
+    Flag(bool),
+    Duration(Duration),
+}
+
+/// What is in force.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settings {
+    over_all: Option<Mode>,
+    modes: BTreeMap<String, Mode>,
+    values: BTreeMap<String, SettingValue>,
+}
+
+impl Settings {
+    /// Reads `data` of a settings ConfigMap. What is wrong is listed with its path and left out of the settings.
+    #[must_use]
+    pub fn read(
+        data: &Map<String, Value>,
+        registry: &[&'static Webhook],
+    ) -> (Settings, Vec<Violation>) {
+        let mut settings = Settings::default();
+        let mut violations = Vec::new();
+        let root = Path::ROOT;
+        let path = root.member("data");
+        for (key, value) in data {
+            let path = path.key(key);
+            let Some(text) = value.as_str() else {
+                violations.push(Violation::wrong_type(&path, value, "a string"));
+                continue;
+            };
+            if let Err(violation) = settings.take(key, text, &path, registry) {
+                violations.push(violation);
+            }
+        }
+        (settings, violations)
+    }
+
+    fn take(
+        &mut self,
+        key: &str,
+        text: &str,
+        path: &Path<'_>,
+        registry: &[&'static Webhook],
+    ) -> Result<(), Violation> {
+        let mode = || {
+            Mode::ALL
+                .into_iter()
+                .find(|mode| mode.as_str() == text)
+                .ok_or_else(|| Violation::not_supported(path, text, &Mode::ALL.map(Mode::as_str)))
+        };
+        if key == MODE {
+            self.over_all = Some(mode()?);
+            return Ok(());
+        }
+        let declarations = || registry.iter().map(|webhook| &webhook.declaration);
+        let found = key.split_once('.').and_then(|(rule, name)| {
+            declarations()
+                .find(|declaration| declaration.id == rule)
+                .map(|declaration| (declaration, name))
+        });
+        let setting = found.and_then(|(declaration, name)| {
+            let mut settings = declaration.settings.iter();
+            settings.find(|setting| setting.name == name)
+        });
+        match (found, setting) {
+            (Some((declaration, MODE)), _) => {
+                self.modes.insert(declaration.id.to_owned(), mode()?);
+            }
+            (_, Some(setting)) => {
+                let value = setting.kind.parse(text).ok_or_else(|| {
+                    Violation::invalid(path, text, format!("must be {}", setting.kind.expected()))
+                })?;
+                self.values.insert(key.to_owned(), value);
+            }
+            _ => {
+                let nearest = nearest(key, declarations().flat_map(keys).chain([MODE.to_owned()]));
+                return Err(Violation::forbidden(
+                    path,
+                    match nearest {
+                        Some(nearest) => format!("is no setting; did you mean {nearest}?"),
+                        None => "is no setting; keys are mode, <rule>.mode and <rule>.<setting>"
+                            .to_owned(),
+                    },
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// This mode for that rule.
+    #[must_use]
+    pub fn with_mode(mut self, rule: &str, mode: Mode) -> Settings {
+        self.modes.insert(rule.to_owned(), mode);
+        self
+    }
+
+    /// The mode in force for a rule.
+    #[must_use]
+    pub fn mode(&self, declaration: &Declaration) -> Mode {
+        self.over_all
+            .or_else(|| self.modes.get(declaration.id).copied())
+            .unwrap_or(declaration.default_mode)
+    }
+
+    /// The own settings of a rule.
+    #[must_use]
+    pub fn of(&self, declaration: &'static Declaration) -> RuleSettings<'_> {
+        RuleSettings {
+            declaration,
+            values: &self.values,
+        }
+    }
+}
+
+/// All keys of a rule.
+pub fn keys(declaration: &'static Declaration) -> impl Iterator<Item = String> {
+    std::iter::once(MODE)
+        .chain(declaration.settings.iter().map(|setting| setting.name))
+        .map(|name| format!("{}.{name}", declaration.id))
+}
+
+/// The candidate that is most like `name`, if any is much like it.
+pub fn nearest(name: &str, candidates: impl IntoIterator<Item = String>) -> Option<String> {
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::jaro_winkler(name, &candidate), candidate))
+        .filter(|(similarity, _)| *similarity >= SUGGESTED_SIMILARITY)
+        .max_by(|one, two| one.0.total_cmp(&two.0))
+        .map(|(_, candidate)| candidate)
+}
+
+/// The settings of one rule. A name that the rule does not declare gives the zero value of its kind.
+#[derive(Debug, Clone, Copy)]
+pub struct RuleSettings<'a> {
+    declaration: &'static Declaration,
+    values: &'a BTreeMap<String, SettingValue>,
+}
+
+impl RuleSettings<'_> {
+    fn value(&self, name: &str) -> Option<SettingValue> {
+        let set = self.values.get(&format!("{}.{name}", self.declaration.id));
+        set.copied().or_else(|| {
+            let mut declared = self.declaration.settings.iter();
+            declared
+                .find(|setting| setting.name == name)
+                .map(|setting| match setting.kind {
+                    SettingKind::Flag { default } => SettingValue::Flag(default),
+                    SettingKind::Duration { default, .. } => SettingValue::Duration(default),
+                })
+        })
+    }
+
+    /// The flag of that name.
+    #[must_use]
+    pub fn flag(&self, name: &str) -> bool {
+        matches!(self.value(name), Some(SettingValue::Flag(true)))
+    }
+
+    /// The duration of that name.
+    #[must_use]
+    pub fn duration(&self, name: &str) -> Duration {
+        match self.value(name) {
+            Some(SettingValue::Duration(duration)) => duration,
+            _ => Duration::ZERO,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{REGISTRY, cozystack_resource_definition};
+    use serde_json::json;
+
+    fn read(data: &Value) -> (Settings, Vec<String>) {
+        let (settings, violations) = Settings::read(data.as_object().unwrap(), REGISTRY);
+        let messages = violations.iter().map(Violation::message).collect();
+        (settings, messages)
+    }
+
+    #[test]
+    fn modes_and_values_are_read() {
+        let legacy = &cozystack_resource_definition::WEBHOOK.declaration;
+        let (settings, violations) = read(&json!({}));
+        assert!(violations.is_empty());
+        assert_eq!(settings.mode(legacy), Mode::Enforce);
+        assert!(settings.of(legacy).flag("bridge"));
+        assert_eq!(
+            settings.of(legacy).duration("chart-interval"),
+            Duration::from_mins(5)
+        );
+        let (settings, violations) = read(&json!({
+            "cozystack-resource-definition.mode": "warn",
+            "cozystack-resource-definition.bridge": "false",
+            "cozystack-resource-definition.chart-interval": "90s",
+        }));
+        assert!(violations.is_empty(), "{violations:?}");
+        assert_eq!(settings.mode(legacy), Mode::Warn);
+        assert!(!settings.of(legacy).flag("bridge"));
+        assert_eq!(
+            settings.of(legacy).duration("chart-interval"),
+            Duration::from_secs(90)
+        );
+        let (settings, _) =
+            read(&json!({"mode": "off", "cozystack-resource-definition.mode": "warn"}));
+        assert_eq!(settings.mode(legacy), Mode::Off);
+    }
+
+    #[test]
+    fn everything_wrong_is_named_and_the_rest_counts() {
+        let (settings, violations) = read(&json!({
+            "application-definition.mode": "of",
+            "aplication-definition.mode": "off",
+            "cozystack-resource-definition.brige": "false",
+            "cozystack-resource-definition.bridge": "no",
+            "cozystack-resource-definition.chart-interval": "1.5m",
+            "cozystack-resource-definition.mode": "warn",
+            "modus": "off",
+            "zzz": "x",
+            "mode": true,
+        }));
+        assert_eq!(
+            violations,
+            [
+                "data[aplication-definition.mode]: Forbidden: is no setting; did you mean application-definition.mode?",
+                r#"data[application-definition.mode]: Unsupported value: "of": supported values: "off", "warn", "enforce""#,
+                r#"data[cozystack-resource-definition.bridge]: Invalid value: "no": must be true or false"#,
+                "data[cozystack-resource-definition.brige]: Forbidden: is no setting; did you mean cozystack-resource-definition.bridge?",
+                r#"data[cozystack-resource-definition.chart-interval]: Invalid value: "1.5m": must be a whole number with s, m or h, from 10s to 24h"#,
+                r#"data[mode]: Invalid value: "boolean": must be a string"#,
+                "data[modus]: Forbidden: is no setting; did you mean mode?",
+                "data[zzz]: Forbidden: is no setting; keys are mode, <rule>.mode and <rule>.<setting>",
+            ]
+        );
+        assert_eq!(
+            settings.mode(&cozystack_resource_definition::WEBHOOK.declaration),
+            Mode::Warn
+        );
+    }
+
+    #[test]
+    fn durations_are_written_as_they_are_read() {
+        for text in ["1s", "90s", "5m", "1h", "24h"] {
+            assert_eq!(
+                parse_duration(text).map(duration_text).as_deref(),
+                Some(text)
+            );
+        }
+        for text in [
+            "",
+            "s",
+            "5",
+            "-5s",
+            "+5s",
+            "1.5m",
+            "5d",
+            "99999999999999999999h",
+            "5é",
+        ] {
+            assert_eq!(parse_duration(text), None, "{text}");
+        }
+    }
+}
