@@ -24,6 +24,7 @@
 )]
 
 pub mod cases;
+pub mod certs;
 pub mod cli;
 pub mod cluster;
 pub mod companions;

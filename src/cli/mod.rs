@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand.
 
+mod certs;
 mod cluster;
 mod convert;
 mod crds;
@@ -80,6 +81,7 @@ type Done = Result<u8, Failure>;
         cozystack-webhook test testcases/                           run case folders, also your own\n  \
         cozystack-webhook crds install --ca-file ca.crt             CRDs into the current cluster\n  \
         cozystack-webhook manifests --ca-file ca.crt | kubectl apply -f -\n  \
+        cozystack-webhook certs init                                certificate and its caBundles\n  \
         cozystack-webhook serve --self-signed --objects testcases/  try it without a cluster\n\n\
         Exit codes: 0 fine; 1 violations, differing cases, unconvertible objects; 2 usage, unreadable input;\n\
         3 I/O, cluster, internal."
@@ -109,6 +111,7 @@ enum Command {
     Test(test::Arguments),
     Manifests(manifests::Arguments),
     Crds(crds::Arguments),
+    Certs(certs::Arguments),
     #[command(hide = true)]
     Generate(generate::Arguments),
 }
@@ -134,6 +137,7 @@ pub fn run() -> ExitCode {
         Command::Test(arguments) => test::run(&arguments),
         Command::Manifests(arguments) => manifests::run(&arguments),
         Command::Crds(arguments) => crds::run(&arguments),
+        Command::Certs(arguments) => certs::run(&arguments),
         Command::Generate(arguments) => generate::run(&arguments),
     };
     match done {

@@ -20,6 +20,18 @@ const LEGACY_RELEASE: (&str, &str) = ("cozy-system", "cozystack-resource-definit
 const ESTABLISHED_TIME: Duration = Duration::from_secs(30);
 const ESTABLISHED_POLL: Duration = Duration::from_millis(200);
 
+/// Kinds and plurals of the webhook configurations.
+pub(crate) const CONFIGURATIONS: [(&str, &str); 2] = [
+    (
+        "ValidatingWebhookConfiguration",
+        "validatingwebhookconfigurations",
+    ),
+    (
+        "MutatingWebhookConfiguration",
+        "mutatingwebhookconfigurations",
+    ),
+];
+
 /// An installation that cannot be done.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -81,7 +93,7 @@ pub struct State {
     pub keep: bool,
 }
 
-fn crd_api(client: &Client) -> Api<DynamicObject> {
+pub(crate) fn crd_api(client: &Client) -> Api<DynamicObject> {
     let kind = GroupVersionKind::gvk("apiextensions.k8s.io", "v1", "CustomResourceDefinition");
     Api::all_with(
         client.clone(),
@@ -107,7 +119,7 @@ fn release_api(client: &Client, namespace: &str) -> Api<DynamicObject> {
     Api::namespaced_with(client.clone(), namespace, &kind)
 }
 
-fn configuration_api(client: &Client, kind: &str, plural: &str) -> Api<DynamicObject> {
+pub(crate) fn configuration_api(client: &Client, kind: &str, plural: &str) -> Api<DynamicObject> {
     let kind = GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", kind);
     Api::all_with(
         client.clone(),
@@ -351,16 +363,7 @@ pub async fn uninstall(
     registry: &[&'static Webhook],
     mut say: impl FnMut(String),
 ) -> Result<(), Error> {
-    for (kind, plural) in [
-        (
-            "ValidatingWebhookConfiguration",
-            "validatingwebhookconfigurations",
-        ),
-        (
-            "MutatingWebhookConfiguration",
-            "mutatingwebhookconfigurations",
-        ),
-    ] {
+    for (kind, plural) in CONFIGURATIONS {
         match configuration_api(client, kind, plural)
             .delete(MANAGER, &DeleteParams::default())
             .await

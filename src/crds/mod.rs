@@ -159,6 +159,14 @@ pub fn installable(registry: &[&'static Webhook], target: &Target) -> Result<Vec
     Ok(crds)
 }
 
+/// The name of a CRD.
+#[must_use]
+pub fn name(crd: &Value) -> &str {
+    crd.pointer("/metadata/name")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+}
+
 /// The plural name in a CRD.
 #[must_use]
 pub fn plural(crd: &Value) -> &str {
