@@ -221,6 +221,23 @@ fn usage_and_unreadable_input_are_two() {
         (&["test", "nowhere"], "", "nowhere"),
         (&["manifests", "--ca-file", "nowhere"], "", "nowhere"),
         (&["manifests", "--ca-file", "Cargo.toml"], "", "no PEM"),
+        (&["manifests", "--ca-secret", "x"], "", "--ca-secret"),
+        (
+            &["crds", "install", "--ca-secret", "x", "--ca-file", "y"],
+            "",
+            "cannot be used with",
+        ),
+        (
+            &["crds", "install", "--inject-ca-from", "x"],
+            "",
+            "must be NAMESPACE/NAME",
+        ),
+        (
+            &["certs", "init", "--extra-name", "not a name"],
+            "",
+            "\"not a name\" is neither a DNS name nor an IP address",
+        ),
+        (&["certs", "init", "--kubeconfig", "nowhere"], "", "nowhere"),
         (&["serve"], "", "--certificate-dir"),
         (
             &["--log-level", "a=b=c", "review", "-"],

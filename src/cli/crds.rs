@@ -4,14 +4,16 @@ use super::cluster::ClusterArguments;
 use super::manifests::TargetArguments;
 use super::output::{self, Format};
 use super::{Done, FOUND, Failure, OK};
-use crate::crds::install;
+use crate::certs;
+use crate::crds::{Target, install};
 use clap::{Args, Subcommand};
 use serde_json::json;
+use std::time::Duration;
 use webhooks::REGISTRY;
 
 /// Install, take back or look at the CRDs in a cluster.
 ///
-/// Installing is a server-side apply that never narrows a schema that is in force. The legacy CRD is protected from
+/// Installing is a server-side apply that never narrows a schema or a caBundle that is in force. The legacy CRD is protected from
 /// the Helm release that brought it. Uninstalling leaves every CRD and every object.
 #[derive(Args)]
 pub struct Arguments {
@@ -24,7 +26,7 @@ pub struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Install or update all four CRDs of cozystack.io.
-    Install(TargetArguments),
+    Install(InstallArguments),
     /// Remove the webhook configurations, then the conversion; all objects stay readable.
     Uninstall,
     /// Show what is installed; exit 1 when something is missing.
@@ -33,6 +35,46 @@ enum Command {
         #[arg(short, long, default_value = "text")]
         output: Format,
     },
+}
+
+#[derive(Args)]
+struct InstallArguments {
+    #[command(flatten)]
+    target: TargetArguments,
+    /// Secret in the namespace whose ca.crt is the authority; it is waited for, at most a minute.
+    #[arg(long, value_name = "NAME", conflicts_with = "ca_file")]
+    ca_secret: Option<String>,
+    /// Certificate or Secret from which cert-manager is to inject the authority.
+    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = namespaced_name)]
+    inject_ca_from: Option<String>,
+}
+
+/// Longest wait for the Secret of the authority.
+const SECRET_TIME: Duration = Duration::from_mins(1);
+
+fn namespaced_name(text: &str) -> Result<String, &'static str> {
+    match text.split_once('/') {
+        Some((namespace, name))
+            if !namespace.is_empty() && !name.is_empty() && !name.contains('/') =>
+        {
+            Ok(text.to_owned())
+        }
+        _ => Err("must be NAMESPACE/NAME"),
+    }
+}
+
+impl InstallArguments {
+    async fn target(&self, client: &kube::Client) -> Result<Target, Failure> {
+        let mut target = self.target.target()?;
+        target.inject_ca_from.clone_from(&self.inject_ca_from);
+        if let Some(name) = &self.ca_secret {
+            let progress = |line| eprintln!("{line}");
+            let bundle =
+                certs::await_bundle(client, &target.namespace, name, SECRET_TIME, progress).await?;
+            target.ca_bundle = Some(bundle.base64());
+        }
+        Ok(target)
+    }
 }
 
 impl From<install::Error> for Failure {
@@ -50,7 +92,8 @@ pub fn run(arguments: &Arguments) -> Done {
         let say = |line: String| println!("{line}");
         match &arguments.command {
             Command::Install(target) => {
-                install::install(&client, REGISTRY, &target.target()?, say).await?;
+                let target = target.target(&client).await?;
+                install::install(&client, REGISTRY, &target, say).await?;
                 Ok(OK)
             }
             Command::Uninstall => {

@@ -2,10 +2,10 @@
 
 use super::output::{self, Format};
 use super::{Done, Failure, OK};
+use crate::certs::bundle::Bundle;
 use crate::crds::{self, Target};
 use crate::generate;
 use anyhow::Context as _;
-use base64::Engine as _;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -59,6 +59,7 @@ pub struct TargetArguments {
 }
 
 impl TargetArguments {
+    /// What was said, the authority read.
     pub fn target(&self) -> Result<Target, Failure> {
         let ca_bundle = match &self.ca_file {
             None => None,
@@ -66,13 +67,13 @@ impl TargetArguments {
                 let pem = std::fs::read(path)
                     .with_context(|| path.display().to_string())
                     .map_err(Failure::usage)?;
-                if !pem.windows(11).any(|window| window == b"-----BEGIN ") {
-                    return Err(Failure::message(
+                let bundle = Bundle::from_pem(&pem).ok_or_else(|| {
+                    Failure::message(
                         super::USAGE,
-                        format!("{}: no PEM", path.display()),
-                    ));
-                }
-                Some(base64::engine::general_purpose::STANDARD.encode(pem))
+                        format!("{}: no PEM of a certificate", path.display()),
+                    )
+                })?;
+                Some(bundle.base64())
             }
         };
         Ok(Target {
@@ -82,6 +83,7 @@ impl TargetArguments {
             conversion_service: self.conversion_service.clone(),
             conversion_port: self.conversion_port,
             ca_bundle,
+            inject_ca_from: None,
         })
     }
 }

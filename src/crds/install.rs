@@ -5,7 +5,11 @@
     reason = "reading an absent member of a Value gives null, and no request reaches this module"
 )]
 
-use super::{MANAGER, Target, plural, widen};
+use super::{MANAGER, Target, name, plural, widen};
+use crate::certs::bundle::{Bundle, extended};
+use crate::certs::now;
+use json_patch::jsonptr::PointerBuf;
+use json_patch::{PatchOperation, ReplaceOperation};
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Client, ResourceExt};
@@ -19,6 +23,8 @@ const LEGACY_RELEASE: (&str, &str) = ("cozy-system", "cozystack-resource-definit
 /// Longest wait for a CRD to be served.
 const ESTABLISHED_TIME: Duration = Duration::from_secs(30);
 const ESTABLISHED_POLL: Duration = Duration::from_millis(200);
+/// How often a CRD is read and written again because somebody else wrote in between.
+const ATTEMPTS: u32 = 10;
 
 /// Kinds and plurals of the webhook configurations.
 pub(crate) const CONFIGURATIONS: [(&str, &str); 2] = [
@@ -31,6 +37,7 @@ pub(crate) const CONFIGURATIONS: [(&str, &str); 2] = [
         "mutatingwebhookconfigurations",
     ),
 ];
+const CONVERSION_CLIENT: &str = "/spec/conversion/webhook/clientConfig";
 
 /// An installation that cannot be done.
 #[derive(Debug, thiserror::Error)]
@@ -48,12 +55,18 @@ pub enum Error {
     Source(#[from] super::Error),
     /// The API server would not trust the service.
     #[error(
-        "CRD {plural} converts through this service: give the authority of its certificate with --ca-file \
-         (nothing was changed)"
+        "CRD {plural} converts through this service: give the authority of its certificate with --ca-file or \
+         --ca-secret (nothing was changed)"
     )]
     NoAuthority {
         /// The kind's plural.
         plural: String,
+    },
+    /// Others write the same CRD again and again.
+    #[error("CRD {name}: changed by others each of {ATTEMPTS} times that it was to be written")]
+    Contended {
+        /// The CRD.
+        name: String,
     },
     /// A CRD was not served in time.
     #[error("CRD {name} is not served after {} s: {detail}", ESTABLISHED_TIME.as_secs())]
@@ -197,21 +210,10 @@ pub async fn status(
     let api = crd_api(client);
     let mut states = Vec::new();
     for crd in super::bare(registry)? {
-        let name = name_of(&crd);
-        let found = api
-            .get_opt(&name)
-            .await
-            .map_err(failed(format!("reading CRD {name}")))?;
-        states.push((name, found.as_ref().map(state_of)));
+        let found = find(&api, name(&crd)).await?;
+        states.push((name(&crd).to_owned(), found.as_ref().map(state_of)));
     }
     Ok(states)
-}
-
-fn name_of(crd: &Value) -> String {
-    crd.pointer("/metadata/name")
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-        .to_owned()
 }
 
 /// Installs all CRDs; says through `say` what it does.
@@ -222,55 +224,112 @@ pub async fn install(
     mut say: impl FnMut(String),
 ) -> Result<(), Error> {
     let api = crd_api(client);
+    let given = target.ca_bundle.as_deref().and_then(Bundle::from_base64);
+    let wanted = |crd: &Value, live: Option<&DynamicObject>| {
+        let live = live.map(|live| serde_json::to_value(live).unwrap_or_default());
+        merged(live.as_ref(), crd.clone(), given.as_ref(), now())
+    };
     let mut work = Vec::new();
     // Everything that may be refused is looked at before anything is changed.
     for crd in super::installable(registry, target)? {
-        let name = name_of(&crd);
-        let live = api
-            .get_opt(&name)
-            .await
-            .map_err(failed(format!("reading CRD {name}")))?;
-        let has_authority = target.ca_bundle.is_some()
-            || live.as_ref().is_some_and(|live| {
-                live.data
-                    .pointer("/spec/conversion/webhook/clientConfig/caBundle")
-                    .is_some()
-            });
+        let live = find(&api, name(&crd)).await?;
+        let has_authority = target.inject_ca_from.is_some()
+            || wanted(&crd, live.as_ref())
+                .pointer(&format!("{CONVERSION_CLIENT}/caBundle"))
+                .is_some();
         if super::versions(&crd).len() > 1 && !has_authority {
             return Err(Error::NoAuthority {
                 plural: plural(&crd).to_owned(),
             });
         }
-        work.push((name, crd, live));
+        work.push((crd, live));
     }
     suspend_legacy_release(client, &mut say).await?;
-    for (name, crd, live) in work {
-        let mut crd = crd;
-        let mut verb = "installed";
+    for (crd, live) in work {
+        let name = name(&crd);
         if let Some(live) = &live {
-            verb = "updated";
             name_unmanaged_release(client, live, &mut say).await?;
-            let live = serde_json::to_value(live).unwrap_or_default();
-            crd = widen::crd(&live, crd);
         }
-        let applied = api
-            .patch(
-                &name,
-                &PatchParams::apply(MANAGER).force(),
-                &Patch::Apply(&crd),
-            )
-            .await
-            .map_err(failed(format!("applying CRD {name}")))?;
-        if live.as_ref().and_then(ResourceExt::resource_version) == applied.resource_version() {
-            verb = "unchanged";
-        }
-        let state = wait_until_served(&api, &name).await?;
+        let verb = apply(&api, &crd, live, wanted).await?;
+        let state = wait_until_served(&api, name).await?;
         say(format!(
             "{name}: {verb}, versions {}",
             state.versions.join(", ")
         ));
     }
     Ok(())
+}
+
+async fn find(api: &Api<DynamicObject>, name: &str) -> Result<Option<DynamicObject>, Error> {
+    api.get_opt(name)
+        .await
+        .map_err(failed(format!("reading CRD {name}")))
+}
+
+/// A CRD of ours as it is applied over the live one: nothing narrowed, no authority lost. `now` is in seconds since
+/// 1970.
+fn merged(live: Option<&Value>, mut crd: Value, given: Option<&Bundle>, now: i64) -> Value {
+    let Some(live) = live else {
+        return crd;
+    };
+    let path = format!("{CONVERSION_CLIENT}/caBundle");
+    let in_force = live
+        .pointer(&path)
+        .and_then(Value::as_str)
+        .filter(|live| Bundle::from_base64(live).is_some());
+    if let (Some(in_force), Some(client)) = (
+        in_force,
+        crd.pointer_mut(CONVERSION_CLIENT)
+            .and_then(Value::as_object_mut),
+    ) {
+        let bundle = given
+            .and_then(|given| extended(Some(in_force), given, now))
+            .unwrap_or_else(|| in_force.to_owned());
+        client.insert("caBundle".to_owned(), bundle.into());
+    }
+    let mut crd = widen::crd(live, crd);
+    // What somebody writes in between is not overwritten, but read and merged again.
+    if let (Some(version), Some(metadata)) = (
+        live.pointer("/metadata/resourceVersion"),
+        crd.get_mut("metadata").and_then(Value::as_object_mut),
+    ) {
+        metadata.insert("resourceVersion".to_owned(), version.clone());
+    }
+    crd
+}
+
+/// Applies a CRD over the live one; gives what became of it.
+async fn apply(
+    api: &Api<DynamicObject>,
+    crd: &Value,
+    mut live: Option<DynamicObject>,
+    wanted: impl Fn(&Value, Option<&DynamicObject>) -> Value,
+) -> Result<&'static str, Error> {
+    let name = name(crd);
+    for _ in 0..ATTEMPTS {
+        let patch = Patch::Apply(wanted(crd, live.as_ref()));
+        let parameters = PatchParams::apply(MANAGER).force();
+        match api.patch(name, &parameters, &patch).await {
+            Ok(applied) => {
+                return Ok(match live {
+                    None => "installed",
+                    Some(live) if live.resource_version() == applied.resource_version() => {
+                        "unchanged"
+                    }
+                    Some(_) => "updated",
+                });
+            }
+            Err(error) if is_conflict(&error) => live = find(api, name).await?,
+            Err(error) => return Err(failed(format!("applying CRD {name}"))(error)),
+        }
+    }
+    Err(Error::Contended {
+        name: name.to_owned(),
+    })
+}
+
+fn is_conflict(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 409)
 }
 
 /// Suspends the HelmRelease of the legacy CRD where it exists: helm-controller neither uninstalls a suspended release
@@ -369,47 +428,147 @@ pub async fn uninstall(
             .await
         {
             Ok(_) => say(format!("{kind} {MANAGER}: deleted")),
-            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(kube::Error::Api(status)) if status.code == 404 => {
+                say(format!("{kind} {MANAGER}: absent"));
+            }
             Err(error) => return Err(failed(format!("deleting {kind} {MANAGER}"))(error)),
         }
     }
     let api = crd_api(client);
     for crd in super::bare(registry)? {
-        let name = name_of(&crd);
-        let Some(live) = api
-            .get_opt(&name)
-            .await
-            .map_err(failed(format!("reading CRD {name}")))?
-        else {
-            continue;
+        let said = match stop_converting(&api, &crd).await? {
+            Stopped::Absent => "absent".to_owned(),
+            Stopped::NotConverted => "kept as it is".to_owned(),
+            Stopped::Now => {
+                let state = wait_until_served(&api, name(&crd)).await?;
+                format!(
+                    "conversion none, version {}; every object stays readable",
+                    state.versions.join(", ")
+                )
+            }
+        };
+        say(format!("{}: {said}", name(&crd)));
+    }
+    Ok(())
+}
+
+/// What a CRD was like when its conversion was to be taken away.
+enum Stopped {
+    Absent,
+    NotConverted,
+    Now,
+}
+
+/// Takes the conversion from a CRD, and every version but the one that is stored.
+async fn stop_converting(api: &Api<DynamicObject>, crd: &Value) -> Result<Stopped, Error> {
+    let name = name(crd);
+    for _ in 0..ATTEMPTS {
+        let Some(live) = find(api, name).await? else {
+            return Ok(Stopped::Absent);
         };
         if live.data.pointer("/spec/conversion/strategy") != Some(&json!("Webhook")) {
-            say(format!("{name}: kept as it is"));
-            continue;
+            return Ok(Stopped::NotConverted);
         }
-        // Only the storage version is readable without the service; its objects are stored in it.
         let live_value = serde_json::to_value(&live).unwrap_or_default();
-        let mut plain = widen::crd(&live_value, crd);
-        let stays = |version: &Value| version["storage"] == json!(true);
+        let mut plain = widen::crd(&live_value, crd.clone());
+        // Only the storage version is readable without the service; its objects are stored in it.
         if let Some(versions) = plain
             .pointer_mut("/spec/versions")
             .and_then(Value::as_array_mut)
         {
-            versions.retain(stays);
+            versions.retain(|version| version["storage"] == json!(true));
         }
-        plain["spec"]["conversion"] = json!({"strategy": "None"});
-        api.patch(
-            &name,
-            &PatchParams::apply(MANAGER).force(),
-            &Patch::Apply(&plain),
-        )
-        .await
-        .map_err(failed(format!("applying CRD {name}")))?;
-        let state = wait_until_served(&api, &name).await?;
-        say(format!(
-            "{name}: conversion none, version {}; every object stays readable",
-            state.versions.join(", ")
-        ));
+        // No apply: that would leave a caBundle behind which another manager wrote, and strategy None forbids it.
+        let replace = |path: [&str; 2], value: Value| {
+            PatchOperation::Replace(ReplaceOperation {
+                path: PointerBuf::from_tokens(path),
+                value,
+            })
+        };
+        let patch = Patch::<()>::Json(json_patch::Patch(vec![
+            replace(
+                ["metadata", "resourceVersion"],
+                live.resource_version().into(),
+            ),
+            replace(["spec", "versions"], plain["spec"]["versions"].take()),
+            replace(["spec", "conversion"], json!({"strategy": "None"})),
+        ]));
+        let parameters = PatchParams {
+            field_manager: Some(MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        match api.patch(name, &parameters, &patch).await {
+            Ok(_) => return Ok(Stopped::Now),
+            Err(error) if is_conflict(&error) => {}
+            Err(error) => return Err(failed(format!("writing CRD {name}"))(error)),
+        }
     }
-    Ok(())
+    Err(Error::Contended {
+        name: name.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::certs::pair::Authority;
+
+    const NOW: i64 = 1_800_000_000;
+
+    /// An authority that is good for so many seconds.
+    fn bundle(life: i64) -> Bundle {
+        let pem = Authority::make(NOW - 1000, NOW + life).unwrap();
+        Bundle::from_pem(pem.certificate.as_bytes()).unwrap()
+    }
+
+    /// The `caBundle` that is applied over a live one.
+    fn applied(live: Option<&str>, given: Option<&Bundle>) -> Option<String> {
+        let target = Target {
+            ca_bundle: given.map(Bundle::base64),
+            ..Target::default()
+        };
+        let legacy = "cozystackresourcedefinitions";
+        let crd = super::super::installable(webhooks::REGISTRY, &target)
+            .unwrap()
+            .into_iter()
+            .find(|crd| plural(crd) == legacy)
+            .unwrap();
+        let mut on_cluster = crd.clone();
+        on_cluster["metadata"]["resourceVersion"] = "7".into();
+        let client = on_cluster
+            .pointer_mut(CONVERSION_CLIENT)
+            .and_then(Value::as_object_mut)
+            .unwrap();
+        client.remove("caBundle");
+        if let Some(live) = live {
+            client.insert("caBundle".to_owned(), live.into());
+        }
+        let merged = merged(Some(&on_cluster), crd, given, NOW);
+        assert_eq!(merged["metadata"]["resourceVersion"], "7");
+        merged
+            .pointer(&format!("{CONVERSION_CLIENT}/caBundle"))
+            .map(|bundle| bundle.as_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn a_bundle_in_force_is_never_lost() {
+        let (live, ours, old) = (bundle(1000), bundle(1000), bundle(-1));
+        let text = live.base64();
+        assert_eq!(applied(Some(&text), None), Some(text.clone()));
+        assert_eq!(applied(Some(&text), Some(&live)), Some(text.clone()));
+        assert_eq!(
+            applied(Some(&text), Some(&ours)),
+            Some(live.union(&ours, NOW).base64())
+        );
+        assert_eq!(applied(Some(&old.base64()), None), Some(old.base64()));
+        assert_eq!(
+            applied(Some(&old.base64()), Some(&ours)),
+            Some(ours.base64())
+        );
+        // What trusts nobody is nothing in force.
+        for nothing in [None, Some(""), Some("Cg==")] {
+            assert_eq!(applied(nothing, None), None);
+            assert_eq!(applied(nothing, Some(&ours)), Some(ours.base64()));
+        }
+    }
 }

@@ -29,6 +29,8 @@ pub struct Target {
     pub conversion_port: u16,
     /// The authority that signed the serving certificate, base64 of PEM; none when something else injects it.
     pub ca_bundle: Option<String>,
+    /// The Certificate or Secret, `namespace/name`, from which cert-manager injects the authority into CRDs.
+    pub inject_ca_from: Option<String>,
 }
 
 impl Default for Target {
@@ -40,6 +42,7 @@ impl Default for Target {
             conversion_service: "cozystack-webhook-conversion".to_owned(),
             conversion_port: 443,
             ca_bundle: None,
+            inject_ca_from: None,
         }
     }
 }
@@ -138,6 +141,9 @@ fn sources() -> Result<Vec<Value>, Error> {
 /// Field manager, and value of `app.kubernetes.io/managed-by`.
 pub const MANAGER: &str = webhooks::contract::FIELD_MANAGER;
 
+/// Asks cert-manager to keep the `caBundle` of an object.
+const INJECT_ANNOTATION: &str = "cert-manager.io/inject-ca-from";
+
 /// All CRDs, with the conversion stanza where a kind has more than one version.
 ///
 /// # Errors
@@ -154,6 +160,9 @@ pub fn installable(registry: &[&'static Webhook], target: &Target) -> Result<Vec
                     "clientConfig": target.client_config(true, &path),
                 },
             });
+            if let Some(source) = &target.inject_ca_from {
+                crd["metadata"]["annotations"][INJECT_ANNOTATION] = source.clone().into();
+            }
         }
     }
     Ok(crds)

@@ -43,6 +43,13 @@ pub fn crd(live: &Value, mut ours: Value) -> Value {
             }
         }
     }
+    // Nor is a later release's conversion taken from it, with the authority that it trusts.
+    let conversion = |crd: &Value| crd.pointer("/spec/conversion").cloned();
+    if let (None, Some(kept)) = (conversion(&ours), conversion(live))
+        && kept["strategy"] == "Webhook"
+    {
+        ours["spec"]["conversion"] = kept;
+    }
     ours
 }
 
@@ -239,6 +246,21 @@ mod tests {
             merged["spec"]["versions"],
             json!([version("v1", true), version("v2", false)])
         );
+    }
+
+    #[test]
+    fn a_conversion_that_only_the_cluster_has_stays() {
+        let with = |conversion: Value| json!({"spec": {"versions": [], "conversion": conversion}});
+        let webhook =
+            json!({"strategy": "Webhook", "webhook": {"clientConfig": {"caBundle": "x"}}});
+        let ours = json!({"spec": {"versions": []}});
+        assert_eq!(
+            crd(&with(webhook.clone()), ours.clone()),
+            with(webhook.clone())
+        );
+        assert_eq!(crd(&with(json!({"strategy": "None"})), ours.clone()), ours);
+        let own = with(json!({"strategy": "Webhook", "webhook": {}}));
+        assert_eq!(crd(&with(webhook), own.clone()), own);
     }
 
     #[test]
