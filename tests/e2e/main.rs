@@ -17,6 +17,7 @@ mod support;
 
 mod away;
 mod caches;
+mod certs;
 mod crds;
 mod definitions;
 mod yaml;
@@ -35,7 +36,7 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // Each scenario starts a control plane of its own; two cores bear no more than one at a time.
     arguments.test_threads = Some(1);
-    let scenarios: [Scenario; 9] = [
+    let scenarios: [Scenario; 11] = [
         (
             "definitions_are_converted_and_guarded",
             definitions::converted_and_guarded,
@@ -56,6 +57,14 @@ fn main() -> ExitCode {
         ("crds_are_never_narrowed", crds::never_narrowed),
         ("crds_uninstall_leaves_everything_readable", crds::uninstall),
         ("caches_follow_the_cluster", caches::follow),
+        (
+            "certs_are_made_trusted_and_rotated",
+            certs::made_trusted_and_rotated,
+        ),
+        (
+            "certs_of_others_are_respected",
+            certs::of_others_are_respected,
+        ),
         ("yaml_is_read_as_kubectl_reads_it", yaml::as_kubectl),
     ];
     if arguments.list {
