@@ -540,15 +540,18 @@ fn worse(one: Outcome, two: Outcome) -> Outcome {
 }
 
 fn is_wanted(declaration: &Declaration, wire: &Wire<'_>, operation: Operation) -> bool {
-    declaration.rules.iter().any(|rule| {
-        rule.resource.group == wire.resource.group
-            && rule.resource.plural == wire.resource.resource
-            && rule
-                .versions
-                .iter()
-                .any(|version| *version == wire.resource.version)
-            && rule.operations.contains(&operation)
-    })
+    let name = wire.name.as_deref().unwrap_or_default();
+    let is_named = declaration.names.is_empty() || declaration.names.contains(&name);
+    is_named
+        && declaration.rules.iter().any(|rule| {
+            rule.resource.group == wire.resource.group
+                && rule.resource.plural == wire.resource.resource
+                && rule
+                    .versions
+                    .iter()
+                    .any(|version| *version == wire.resource.version)
+                && rule.operations.contains(&operation)
+        })
 }
 
 fn mutate(

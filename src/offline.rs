@@ -228,6 +228,10 @@ impl Judge {
         {
             add(&mut report, &decision);
         }
+        // No rule looks at objects of that name, or the settings have switched it off.
+        if report.rules.is_empty() && report.violations.is_empty() {
+            return Ok(None);
+        }
         if report.allowed {
             self.remember(question, group, object.as_ref(), &mut report)?;
         }

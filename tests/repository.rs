@@ -215,12 +215,12 @@ fn documented_commands_exist() {
                 .take(1)
                 .copied()
                 .collect();
-            if arguments.first() == Some(&"crds") {
+            if let Some("crds" | "certs") = arguments.first().copied() {
                 arguments.extend(
                     words
                         .iter()
                         .skip(1)
-                        .find(|word| ["install", "uninstall", "status"].contains(word)),
+                        .find(|word| ["init", "install", "uninstall", "status"].contains(word)),
                 );
             }
             arguments.push("--help");
@@ -242,6 +242,38 @@ fn documented_commands_exist() {
         }
     }
     assert!(checked >= 5, "{checked} commands");
+}
+
+/// Whatever the service counts or tells stands in docs/operations.md, and nothing else.
+#[test]
+fn metrics_and_events_are_documented() {
+    use cozystack_webhook::events::Reason;
+    use cozystack_webhook::server::metrics::Metrics;
+    let docs = std::fs::read_to_string(root().join("docs/operations.md")).unwrap();
+    let documented: std::collections::BTreeSet<&str> = docs
+        .split("| Metric |")
+        .nth(1)
+        .unwrap()
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+        .map(|name| name.trim_end_matches("_total"))
+        .collect();
+    let text = Metrics::default().text();
+    let served: std::collections::BTreeSet<&str> = text
+        .lines()
+        .filter_map(|line| {
+            line.strip_prefix("# TYPE cozystack_webhook_")?
+                .split(' ')
+                .next()
+        })
+        .collect();
+    assert_eq!(documented, served);
+    for reason in Reason::ALL {
+        assert!(
+            docs.contains(&format!("| `{}` |", reason.as_str())),
+            "{reason:?}"
+        );
+    }
 }
 
 #[test]

@@ -20,13 +20,13 @@ const DAY: i64 = 24 * 60 * 60;
 const BACKDATED: i64 = 60 * 60;
 /// Life of an authority.
 pub(super) const AUTHORITY_LIFE: i64 = 3650 * DAY;
-/// An authority with less left than this is replaced: its leaf would not live a year, and every caBundle must know the
-/// next one before it is needed.
-pub(super) const AUTHORITY_REST: i64 = 180 * DAY;
+/// An authority with less left than this is replaced: its leaf would not live its whole life, and every caBundle must
+/// know the next one before it is needed.
+pub(super) const AUTHORITY_REST: i64 = LEAF_LIFE;
 /// Life of a serving certificate.
-pub(super) const LEAF_LIFE: i64 = 365 * DAY;
-/// A serving certificate with less left than this is issued again.
-pub(super) const LEAF_REST: i64 = 30 * DAY;
+pub(super) const LEAF_LIFE: i64 = 730 * DAY;
+/// A serving certificate with less left than this is issued again: one upgrade a year keeps it alive.
+pub(super) const LEAF_REST: i64 = 365 * DAY;
 
 const AUTHORITY_NAME: &str = "cozystack-webhook authority";
 const LEAF_NAME: &str = "cozystack-webhook";
@@ -312,7 +312,7 @@ mod tests {
         let soon = ours.issue(&names(), NOW, LEAF_REST).unwrap();
         assert_eq!(
             flaw(&ours, &soon, &names()),
-            Some(Flaw::Expiring { days: 30 })
+            Some(Flaw::Expiring { days: 365 })
         );
         let past = ours
             .issue(&names(), NOW - LEAF_LIFE, LEAF_LIFE - 1)
@@ -367,7 +367,7 @@ mod tests {
         let soon = Authority::make(NOW, NOW + AUTHORITY_REST).unwrap();
         assert_eq!(
             read(&soon.certificate, &soon.key).unwrap(),
-            "it expires in 180 days"
+            "it expires in 730 days"
         );
         let past = Authority::make(NOW - DAY, NOW - 1).unwrap();
         assert_eq!(

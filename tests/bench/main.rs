@@ -51,6 +51,7 @@ static LABEL: Webhook = Webhook {
             operations: &[Operation::Create, Operation::Update],
         }],
         scope: Scope::OutsideOurNamespace,
+        names: &[],
         match_conditions: &[],
         failure_policy: FailurePolicy::Ignore,
         timeout_seconds: 5,

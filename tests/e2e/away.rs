@@ -9,6 +9,7 @@ const LEGACY: &str = "cozystackresourcedefinitions.v1alpha1.cozystack.io";
 
 pub fn the_service_may_be_away(assets: &Path) {
     let cluster = Cluster::installed(assets);
+    cluster.without_bridge();
     let mut service = cluster.serve();
     let plane = &cluster.plane;
     let folder = repository("testcases/manifests").display().to_string();

@@ -92,6 +92,7 @@ pub fn follow(assets: &Path) {
 
     // CRDs come later: watched within 10 s, without a restart.
     cluster.add_services();
+    cluster.without_bridge();
     cluster.install_crds();
     definitions::install_helm_release_crd(&cluster.plane);
     let began = std::time::Instant::now();

@@ -55,6 +55,7 @@ const LEGACY: &str = "cozystackresourcedefinitions.v1alpha1.cozystack.io";
 
 pub fn converted_and_guarded(assets: &Path) {
     let cluster = Cluster::installed(assets);
+    cluster.without_bridge();
     let _service = cluster.serve();
     let plane = &cluster.plane;
 
@@ -445,6 +446,7 @@ pub fn install_helm_release_crd(plane: &crate::support::plane::Plane) {
 
 pub fn deletion_needs_a_reason(assets: &Path) {
     let cluster = Cluster::installed(assets);
+    cluster.without_bridge();
     let plane = &cluster.plane;
     install_helm_release_crd(plane);
     let _service = cluster.serve();

@@ -16,10 +16,12 @@
 mod support;
 
 mod away;
+mod bridge;
 mod caches;
 mod certs;
 mod crds;
 mod definitions;
+mod settings;
 mod yaml;
 
 use libtest_mimic::{Arguments, Trial};
@@ -36,7 +38,7 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // Each scenario starts a control plane of its own; two cores bear no more than one at a time.
     arguments.test_threads = Some(1);
-    let scenarios: [Scenario; 11] = [
+    let scenarios: &[Scenario] = &[
         (
             "definitions_are_converted_and_guarded",
             definitions::converted_and_guarded,
@@ -66,17 +68,26 @@ fn main() -> ExitCode {
             certs::of_others_are_respected,
         ),
         ("yaml_is_read_as_kubectl_reads_it", yaml::as_kubectl),
+        ("the_bridge_keeps_in_step", bridge::keeps_in_step),
+        (
+            "the_bridge_lets_go_and_leaves_alone",
+            bridge::lets_go_and_leaves_alone,
+        ),
+        ("bad_definitions_are_bridged_too", bridge::old_sins),
+        ("two_replicas_have_one_leader", bridge::one_leader),
+        ("two_thousand_definitions", bridge::two_thousand),
+        ("settings_take_effect", settings::take_effect),
     ];
     if arguments.list {
-        return libtest_mimic::run(&arguments, trials(&scenarios, None)).exit_code();
+        return libtest_mimic::run(&arguments, trials(scenarios, None)).exit_code();
     }
     match assets() {
         Ok(folder) => {
-            libtest_mimic::run(&arguments, trials(&scenarios, Some(folder.into()))).exit_code()
+            libtest_mimic::run(&arguments, trials(scenarios, Some(folder.into()))).exit_code()
         }
         Err(why) => {
             eprintln!("\nEND-TO-END TESTS DID NOT RUN: {why}\n");
-            let conclusion = libtest_mimic::run(&arguments, trials(&scenarios, None));
+            let conclusion = libtest_mimic::run(&arguments, trials(scenarios, None));
             if std::env::var_os("CI").is_some() {
                 ExitCode::from(101)
             } else {
@@ -187,6 +198,23 @@ spec: {type: ExternalName, externalName: localhost}
         self.plane.apply(&stdout);
     }
 
+    /// Puts settings in force, those keys and no others.
+    pub fn set(&self, data: &str) {
+        self.plane.apply(&format!(
+            "
+apiVersion: v1
+kind: ConfigMap
+metadata: {{name: cozystack-webhook, namespace: cozy-webhook}}
+data: {{{data}}}
+"
+        ));
+    }
+
+    /// For scenarios about definitions that nothing succeeds.
+    pub fn without_bridge(&self) {
+        self.set("cozystack-resource-definition.bridge: \"false\"");
+    }
+
     /// Starts the service against this cluster and waits until it is ready.
     pub fn serve(&self) -> support::plane::Process {
         let kubeconfig = self.plane.kubeconfig.display().to_string();
@@ -200,8 +228,13 @@ pub fn repository(path: &str) -> std::path::PathBuf {
 }
 
 /// Waits until something holds.
-pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let end = std::time::Instant::now() + std::time::Duration::from_secs(15);
+pub fn eventually(what: &str, holds: impl FnMut() -> bool) {
+    eventually_within(15, what, holds);
+}
+
+/// Waits until something holds that takes its time, in seconds.
+pub fn eventually_within(seconds: u64, what: &str, mut holds: impl FnMut() -> bool) {
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(seconds);
     while !holds() {
         assert!(std::time::Instant::now() < end, "not in time: {what}");
         std::thread::sleep(std::time::Duration::from_millis(100));

@@ -304,6 +304,16 @@ impl Plane {
         path
     }
 
+    /// A client with all rights.
+    pub async fn client(&self) -> kube::Client {
+        let file = kube::config::Kubeconfig::read_from(&self.kubeconfig).unwrap();
+        let options = kube::config::KubeConfigOptions::default();
+        let config = kube::Config::from_custom_kubeconfig(file, &options)
+            .await
+            .unwrap();
+        kube::Client::try_from(config).unwrap()
+    }
+
     fn tool(&self, tool: &str, arguments: &[&str], input: Option<&str>) -> Output {
         let mut command = Command::new(self.assets.join(tool));
         command

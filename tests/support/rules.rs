@@ -48,6 +48,7 @@ const DECLARATION: Declaration = Declaration {
     summary: "A rule of the tests.",
     rules: RULES,
     scope: Scope::OutsideOurNamespace,
+    names: &[],
     match_conditions: &[],
     failure_policy: FailurePolicy::Fail,
     timeout_seconds: 5,

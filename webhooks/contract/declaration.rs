@@ -194,6 +194,8 @@ pub struct Declaration {
     pub rules: &'static [Rule],
     /// Where it looks.
     pub scope: Scope,
+    /// Names of the objects that it wants to see; empty for all.
+    pub names: &'static [&'static str],
     /// Conditions that the API server checks before it calls.
     pub match_conditions: &'static [MatchCondition],
     /// What happens to a request while the service is away.

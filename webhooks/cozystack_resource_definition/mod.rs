@@ -47,6 +47,7 @@ pub static WEBHOOK: Webhook = Webhook {
             operations: &[Operation::Create, Operation::Update, Operation::Delete],
         }],
         scope: Scope::OutsideOurNamespace,
+        names: &[],
         match_conditions: &[],
         failure_policy: FailurePolicy::Fail,
         timeout_seconds: 5,

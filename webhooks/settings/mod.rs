@@ -3,9 +3,8 @@
 
 use crate::REGISTRY;
 use crate::contract::{
-    Declaration, FIELD_MANAGER, FailurePolicy, Fault, MatchCondition, Mode, Operation, Path,
-    Refusal, Request, Resource, Rule, Scope, Settings, Validate, Verdict, Violation, Webhook,
-    Weight, request,
+    Declaration, FIELD_MANAGER, FailurePolicy, Fault, Mode, Operation, Path, Refusal, Request,
+    Resource, Rule, Scope, Settings, Validate, Verdict, Violation, Webhook, Weight, request,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -33,10 +32,8 @@ pub static WEBHOOK: Webhook = Webhook {
             operations: &[Operation::Create, Operation::Update],
         }],
         scope: Scope::OurNamespace,
-        match_conditions: &[MatchCondition {
-            name: "settings-only",
-            expression: "request.name == 'cozystack-webhook'",
-        }],
+        names: &[NAME],
+        match_conditions: &[],
         // A service that is away must be able to come back with other settings.
         failure_policy: FailurePolicy::Ignore,
         timeout_seconds: 5,
@@ -85,8 +82,7 @@ struct Document {
 
 impl Validate for SettingsDocument {
     fn validate(&self, request: &Request<'_>, verdict: &mut Verdict) -> Result<(), Fault> {
-        // The webhook configuration sends no other; offline nothing stands before the rule.
-        let Some(object) = request.object.filter(|_| request.name == NAME) else {
+        let Some(object) = request.object else {
             return Ok(());
         };
         let document = match request::read::<Document>(object) {
