@@ -74,6 +74,7 @@ fn webhook(entry: &Entry, target: &Target) -> Value {
     };
     let conditions: Vec<Value> =
         std::iter::once(scope)
+            .chain(names(entry))
             .chain(shared_conditions(entry).map(
                 |condition| json!({"name": condition.name, "expression": condition.expression}),
             ))

@@ -248,7 +248,10 @@ fn documented_commands_exist() {
 #[test]
 fn metrics_and_events_are_documented() {
     use cozystack_webhook::events::Reason;
-    use cozystack_webhook::server::metrics::Metrics;
+    use cozystack_webhook::server::metrics::{
+        CacheLabels, CompanionLabels, ConversionLabels, Metrics, ReconcileLabels, RefusalLabels,
+        ReviewLabels,
+    };
     let docs = std::fs::read_to_string(root().join("docs/operations.md")).unwrap();
     let documented: std::collections::BTreeSet<&str> = docs
         .split("| Metric |")
@@ -258,7 +261,32 @@ fn metrics_and_events_are_documented() {
         .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
         .map(|name| name.trim_end_matches("_total"))
         .collect();
-    let text = Metrics::default().text();
+    let metrics = Metrics::default();
+    // A family without a series is not served.
+    metrics.observe("admission", std::time::Duration::ZERO);
+    metrics.reviews.get_or_create(&ReviewLabels {
+        rule: "x",
+        operation: "CREATE",
+        outcome: "allowed",
+        code: 200,
+    });
+    metrics.conversions.get_or_create(&ConversionLabels {
+        resource: "x",
+        outcome: "success",
+    });
+    metrics.refusals.get_or_create(&RefusalLabels { code: 404 });
+    metrics
+        .cached_objects
+        .get_or_create(&CacheLabels { resource: "x" });
+    metrics.companions.get_or_create(&CompanionLabels {
+        rule: "x",
+        state: "in_step",
+    });
+    metrics.reconciles.get_or_create(&ReconcileLabels {
+        rule: "x",
+        outcome: "done",
+    });
+    let text = metrics.text();
     let served: std::collections::BTreeSet<&str> = text
         .lines()
         .filter_map(|line| {

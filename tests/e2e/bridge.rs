@@ -140,12 +140,18 @@ pub fn keeps_in_step(assets: &Path) {
         let converted: Value = serde_json::from_str(&converted).unwrap();
         assert_eq!(made["spec"], converted[0]["spec"], "{name}");
         let legacy = cluster.find(LEGACY, name).unwrap();
+        let annotations = &made["metadata"]["annotations"];
         assert_eq!(
-            made["metadata"]["annotations"],
-            json!({
-                "bridge.cozystack.io/source-uid": legacy["metadata"]["uid"],
-                "webhook.cozystack.io/parent": format!("cozystack-resource-definition//{name}"),
-            })
+            annotations["bridge.cozystack.io/source-uid"],
+            legacy["metadata"]["uid"]
+        );
+        assert_eq!(
+            annotations["webhook.cozystack.io/parent"],
+            format!("cozystack-resource-definition//{name}")
+        );
+        assert_eq!(
+            annotations.get("kubectl.kubernetes.io/last-applied-configuration"),
+            None
         );
         let managers = made["metadata"]["managedFields"].as_array().unwrap();
         assert_eq!(managers.len(), 1);
