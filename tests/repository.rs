@@ -264,28 +264,44 @@ fn metrics_and_events_are_documented() {
     let metrics = Metrics::default();
     // A family without a series is not served.
     metrics.observe("admission", std::time::Duration::ZERO);
-    metrics.reviews.get_or_create(&ReviewLabels {
-        rule: "x",
-        operation: "CREATE",
-        outcome: "allowed",
-        code: 200,
-    });
-    metrics.conversions.get_or_create(&ConversionLabels {
-        resource: "x",
-        outcome: "success",
-    });
-    metrics.refusals.get_or_create(&RefusalLabels { code: 404 });
+    metrics
+        .reviews
+        .get_or_create(&ReviewLabels {
+            rule: "x",
+            operation: "CREATE",
+            outcome: "allowed",
+            code: 200,
+        })
+        .inc();
+    metrics
+        .conversions
+        .get_or_create(&ConversionLabels {
+            resource: "x",
+            outcome: "success",
+        })
+        .inc();
+    metrics
+        .refusals
+        .get_or_create(&RefusalLabels { code: 404 })
+        .inc();
     metrics
         .cached_objects
-        .get_or_create(&CacheLabels { resource: "x" });
-    metrics.companions.get_or_create(&CompanionLabels {
-        rule: "x",
-        state: "in_step",
-    });
-    metrics.reconciles.get_or_create(&ReconcileLabels {
-        rule: "x",
-        outcome: "done",
-    });
+        .get_or_create(&CacheLabels { resource: "x" })
+        .set(1);
+    metrics
+        .companions
+        .get_or_create(&CompanionLabels {
+            rule: "x",
+            state: "in_step",
+        })
+        .set(1);
+    metrics
+        .reconciles
+        .get_or_create(&ReconcileLabels {
+            rule: "x",
+            outcome: "done",
+        })
+        .inc();
     let text = metrics.text();
     let served: std::collections::BTreeSet<&str> = text
         .lines()

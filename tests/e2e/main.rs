@@ -19,8 +19,10 @@ mod away;
 mod bridge;
 mod caches;
 mod certs;
+mod chart;
 mod crds;
 mod definitions;
+mod image;
 mod settings;
 mod yaml;
 
@@ -77,6 +79,9 @@ fn main() -> ExitCode {
         ("two_replicas_have_one_leader", bridge::one_leader),
         ("two_thousand_definitions", bridge::two_thousand),
         ("settings_take_effect", settings::take_effect),
+        ("the_chart_is_sound", chart::is_sound),
+        ("the_chart_lives_and_dies", chart::lives_and_dies),
+        ("the_image_runs", image::runs),
     ];
     if arguments.list {
         return libtest_mimic::run(&arguments, trials(scenarios, None)).exit_code();

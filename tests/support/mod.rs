@@ -4,6 +4,7 @@
 
 pub mod http;
 pub mod inprocess;
+pub mod kubelet;
 pub mod plane;
 pub mod rules;
 pub mod service;

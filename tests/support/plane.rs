@@ -368,9 +368,12 @@ impl Plane {
     /// Runs helm and expects success.
     pub fn helm(&self, arguments: &[&str]) -> String {
         let output = self.tool("helm", arguments, None);
-        let text = String::from_utf8_lossy(&output.stdout).into_owned()
-            + &String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "helm {arguments:?}: {text}");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(
+            output.status.success(),
+            "helm {arguments:?}: {text}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         text
     }
 
@@ -416,5 +419,19 @@ contexts: [{{name: test, context: {{cluster: test, user: admin}}}}]
         at("ca.crt"),
         at("admin.crt"),
         at("admin.key"),
+    )
+}
+
+/// The kubeconfig of a ServiceAccount.
+pub fn kubeconfig_with_token(folder: &Path, server: &str, token: &str) -> String {
+    format!(
+        r#"apiVersion: v1
+kind: Config
+current-context: test
+clusters: [{{name: test, cluster: {{server: "https://{server}", certificate-authority: "{}"}}}}]
+users: [{{name: account, user: {{token: "{token}"}}}}]
+contexts: [{{name: test, context: {{cluster: test, user: account}}}}]
+"#,
+        folder.join("ca.crt").display(),
     )
 }
