@@ -22,6 +22,7 @@ mod certs;
 mod chart;
 mod crds;
 mod definitions;
+mod engine;
 mod image;
 mod settings;
 mod yaml;
@@ -78,6 +79,7 @@ fn main() -> ExitCode {
         ("bad_definitions_are_bridged_too", bridge::old_sins),
         ("two_replicas_have_one_leader", bridge::one_leader),
         ("two_thousand_definitions", bridge::two_thousand),
+        ("companions_converge_and_are_collected", engine::converges),
         ("settings_take_effect", settings::take_effect),
         ("the_chart_is_sound", chart::is_sound),
         ("the_chart_lives_and_dies", chart::lives_and_dies),
