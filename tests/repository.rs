@@ -244,6 +244,25 @@ fn documented_commands_exist() {
     assert!(checked >= 5, "{checked} commands");
 }
 
+/// The README's table of rules is complete, and says what the declarations say.
+#[test]
+fn the_readme_lists_every_rule() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    for declaration in REGISTRY.iter().map(|webhook| &webhook.declaration) {
+        let row = format!("| `{}` |", declaration.id);
+        let row = readme
+            .lines()
+            .find(|line| line.starts_with(&row))
+            .unwrap_or_else(|| panic!("{row} is not in the README"));
+        assert!(
+            row.ends_with(&format!("| {} |", declaration.default_mode.as_str())),
+            "{row}"
+        );
+        let fails = declaration.failure_policy == FailurePolicy::Fail;
+        assert_eq!(row.contains(" fail"), fails, "{row}");
+    }
+}
+
 /// Whatever the service counts or tells stands in docs/operations.md, and nothing else.
 #[test]
 fn metrics_and_events_are_documented() {
