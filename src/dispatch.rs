@@ -158,6 +158,15 @@ pub struct RuleViolation {
     pub violation: Violation,
 }
 
+/// A sentence for the user and the rule that says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuleWarning {
+    /// The rule's id.
+    pub rule: &'static str,
+    /// The sentence, of any length.
+    pub text: String,
+}
+
 /// Why a request is refused, for `response.status`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Denial {
@@ -182,8 +191,8 @@ pub struct Decision {
     pub denial: Option<Denial>,
     /// Everything that refuses it.
     pub violations: Vec<RuleViolation>,
-    /// Sentences for the user.
-    pub warnings: Vec<String>,
+    /// Sentences for the user, whole; [`Decision::shown_warnings`] is what fits an answer.
+    pub warnings: Vec<RuleWarning>,
     /// Audit annotations.
     pub audit: Vec<(String, String)>,
     /// What changes the object; empty for validators.
@@ -245,6 +254,32 @@ impl Decision {
     #[must_use]
     pub fn is_allowed(&self) -> bool {
         self.denial.is_none()
+    }
+
+    fn warn(&mut self, rule: &'static str, text: String) {
+        self.warnings.push(RuleWarning { rule, text });
+    }
+
+    /// The warnings as an answer carries them: each cut to what clients show, together no more than the API server
+    /// passes on.
+    #[must_use]
+    pub fn shown_warnings(&self) -> Vec<String> {
+        let mut total = 0;
+        self.warnings
+            .iter()
+            .map(|warning| {
+                if warning.text.chars().count() > WARNING_MAX_CHARS {
+                    let kept = warning.text.chars().take(WARNING_MAX_CHARS - 3);
+                    kept.chain("...".chars()).collect()
+                } else {
+                    warning.text.clone()
+                }
+            })
+            .take_while(|text: &String| {
+                total += text.chars().count();
+                total <= WARNINGS_MAX_CHARS
+            })
+            .collect()
     }
 }
 
@@ -423,7 +458,9 @@ fn validate(
     let rule = webhook.declaration.id;
     let mut verdict = Verdict::default();
     validate.validate(request, &mut verdict)?;
-    decision.warnings.append(&mut verdict.warnings);
+    for text in verdict.warnings.drain(..) {
+        decision.warn(rule, text);
+    }
     decision.audit.append(&mut verdict.audit);
     if verdict.violations.is_empty() {
         return Ok(Outcome::Allowed);
@@ -439,10 +476,10 @@ fn validate(
         if let Some(position) = old_sins.iter().position(|old| violation.is_same_sin(old)) {
             // One old sin excuses one violation, not two.
             old_sins.swap_remove(position);
-            decision.warnings.push(violation.message());
+            decision.warn(rule, violation.message());
             outcome = worse(outcome, Outcome::Warned);
         } else if mode == Mode::Warn {
-            decision.warnings.push(violation.message());
+            decision.warn(rule, violation.message());
             outcome = worse(outcome, Outcome::Warned);
         } else if violation.insistable
             && *insists.get_or_insert_with(|| has_allow_annotation(request, rule))
@@ -453,7 +490,7 @@ fn validate(
                 violation = violation.message(),
                 "overruled by the writer"
             );
-            decision.warnings.push(violation.message());
+            decision.warn(rule, violation.message());
             outcome = worse(outcome, Outcome::Insisted);
         } else {
             let mut violation = violation;
@@ -518,7 +555,7 @@ fn announce_companions(
                     Standing::Ours if request.dry_run => format!("{what} would be kept in step"),
                     Standing::Absent | Standing::Ours => continue,
                 };
-                decision.warnings.push(warning);
+                decision.warn(declaration.id, warning);
             }
         }
         Ok(None) => {}
@@ -565,7 +602,9 @@ fn mutate(
     };
     let mut verdict = Verdict::default();
     let mut wanted = mutate.mutate(request, &mut verdict)?;
-    decision.warnings.append(&mut verdict.warnings);
+    for text in verdict.warnings.drain(..) {
+        decision.warn(webhook.declaration.id, text);
+    }
     decision.audit.append(&mut verdict.audit);
     if wanted.is_empty()
         || (request.operation == Operation::Update && is_leaving_unchanged(request))
@@ -700,7 +739,6 @@ fn conclude(decision: &mut Decision, wire: &Wire<'_>) {
             decision.audit.push((key.to_owned(), value.to_owned()));
         }
     }
-    clamp_warnings(&mut decision.warnings);
     if decision.violations.is_empty() {
         return;
     }
@@ -748,23 +786,6 @@ fn conclude(decision: &mut Decision, wire: &Wire<'_>) {
         group,
         kind,
         name,
-    });
-}
-
-fn clamp_warnings(warnings: &mut Vec<String>) {
-    let mut total = 0;
-    for warning in warnings.iter_mut() {
-        if warning.chars().count() > WARNING_MAX_CHARS {
-            *warning = warning
-                .chars()
-                .take(WARNING_MAX_CHARS - 3)
-                .chain("...".chars())
-                .collect();
-        }
-    }
-    warnings.retain(|warning| {
-        total += warning.chars().count();
-        total <= WARNINGS_MAX_CHARS
     });
 }
 

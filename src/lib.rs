@@ -23,6 +23,7 @@
     )
 )]
 
+pub mod audit;
 pub mod cases;
 pub mod certs;
 pub mod cli;

@@ -92,6 +92,9 @@ pub struct Report {
     pub violations: Vec<Finding>,
     /// What would be shown all the same.
     pub warnings: Vec<String>,
+    /// The warnings whole, each after the id of its rule.
+    #[serde(skip)]
+    pub rule_warnings: Vec<(String, String)>,
     /// What mutation changes (JSON Patch).
     pub patch: Value,
     /// The object as it would be stored.
@@ -186,6 +189,7 @@ impl Judge {
             message: String::new(),
             violations: Vec::new(),
             warnings: Vec::new(),
+            rule_warnings: Vec::new(),
             patch: json!([]),
             object: Value::Null,
             companions: Vec::new(),
@@ -326,7 +330,11 @@ impl Judge {
 }
 
 fn add(report: &mut Report, decision: &Decision) {
-    report.warnings.extend(decision.warnings.iter().cloned());
+    report.warnings.extend(decision.shown_warnings());
+    let whole = decision.warnings.iter();
+    report
+        .rule_warnings
+        .extend(whole.map(|warning| (warning.rule.to_owned(), warning.text.clone())));
     report
         .rules
         .extend(decision.rules.iter().map(|(rule, _)| (*rule).to_owned()));

@@ -422,3 +422,54 @@ fn the_example_of_the_readme_is_refused() {
         ]
     );
 }
+
+#[test]
+fn audit_tells_what_would_be_refused_and_what_only_warns() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    };
+    let definition = |name: &str, kind: &str| {
+        format!(
+            "apiVersion: cozystack.io/v1alpha1\nkind: ApplicationDefinition\nmetadata: {{name: {name}}}\nspec:\n  \
+             application: {{kind: {kind}, plural: {name}s, singular: {name}, openAPISchema: ''}}\n  \
+             release: {{prefix: {name}-, chartRef: {{kind: ExternalArtifact, name: cozystack-vpn-application-default-vpn, namespace: cozy-system}}}}\n"
+        )
+    };
+    write("good.yaml", &definition("gizmo", "Gizmo"));
+    write("bad.yaml", &definition("gadget", "gadget"));
+    write(
+        "nobody.yaml",
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: x}\n",
+    );
+    let all = folder.path().display().to_string();
+    let (code, stdout, stderr) = run(&["audit", &all], "");
+    assert_eq!(code, 1, "{stdout}{stderr}");
+    assert!(
+        stdout.starts_with("application-definition\n  WOULD BE"),
+        "{stdout}"
+    );
+    assert!(
+        stdout.contains("  refused   ApplicationDefinition gadget  spec.application.kind  Invalid value: \"gadget\""),
+        "{stdout}"
+    );
+    assert!(
+        stdout.ends_with("2 objects examined, 1 violations, 0 warnings\n"),
+        "{stdout}"
+    );
+
+    // A rule that only warns still has its violations, told apart.
+    write(
+        "settings.yaml",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: cozystack-webhook, namespace: cozy-webhook}\ndata: {application-definition.mode: warn}\n",
+    );
+    let (code, stdout, _) = run(&["audit", &all, "-o", "json"], "");
+    assert_eq!(code, 1);
+    let entries: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(entries[0]["violation"], true);
+    assert_eq!(entries[0]["refused"], false);
+    assert_eq!(entries[0]["field"], "spec.application.kind");
+    std::fs::remove_file(folder.path().join("bad.yaml")).unwrap();
+    assert_eq!(run(&["audit", &all], "").0, 0);
+    assert_eq!(run(&["audit", "nothing-here"], "").0, 2);
+}

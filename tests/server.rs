@@ -367,7 +367,10 @@ fn malformed_reviews_get_a_clean_answer() {
         .entries()
         .map(|entry| entry.path.clone())
         .collect();
-    assert_eq!(paths.len(), 2);
+    let path_of = |plural: &str| {
+        let mut found = paths.iter().filter(|path| path.ends_with(plural));
+        found.next().unwrap()
+    };
     let check = |server: &Server, path: &str| {
         let mut connection = server.admission();
         for (name, body, status) in &rows {
@@ -395,14 +398,14 @@ fn malformed_reviews_get_a_clean_answer() {
     // A definition that cannot be read is never let through.
     for depth in [128, 10_000] {
         let deep = format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
-        for (path, kind, plural) in [
-            (&paths[0], "ApplicationDefinition", "applicationdefinitions"),
+        for (kind, plural) in [
+            ("ApplicationDefinition", "applicationdefinitions"),
             (
-                &paths[1],
                 "CozystackResourceDefinition",
                 "cozystackresourcedefinitions",
             ),
         ] {
+            let path = path_of(plural);
             let body = format!(
                 r#"{{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{{"uid":"deep","operation":"CREATE","name":"x","kind":{{"group":"cozystack.io","version":"v1alpha1","kind":"{kind}"}},"resource":{{"group":"cozystack.io","version":"v1alpha1","resource":"{plural}"}},"object":{{"apiVersion":"cozystack.io/v1alpha1","kind":"{kind}","metadata":{{"name":"x"}},"spec":{deep}}}}}}}"#
             );

@@ -1,11 +1,22 @@
 //! Which cluster a command talks to.
 
 use super::Failure;
+use crate::cluster::{self, Caches};
+use crate::manifest::{self, Manifest};
+use crate::settings;
 use anyhow::Context as _;
 use clap::Args;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use webhooks::REGISTRY;
+use webhooks::contract::Settings;
+
+/// How long the first lists of a cluster may take.
+const SYNC_TIME: Duration = Duration::from_secs(30);
+const SYNC_POLL: Duration = Duration::from_millis(50);
 
 #[derive(Args)]
 pub struct ClusterArguments {
@@ -47,5 +58,60 @@ impl ClusterArguments {
                 .map_err(Failure::broken)?,
         };
         Client::try_from(config).map_err(Failure::broken)
+    }
+}
+
+/// The settings in a file.
+pub fn settings_in(path: &PathBuf) -> Result<Settings, Failure> {
+    let manifests = manifest::read(std::slice::from_ref(path))?;
+    if !manifests.iter().any(settings::is_settings) {
+        return Err(Failure::message(
+            super::USAGE,
+            format!(
+                "{}: holds no ConfigMap {}",
+                path.display(),
+                webhooks::settings::NAME
+            ),
+        ));
+    }
+    settings::among(&manifests, REGISTRY).map_err(|error| Failure::message(super::USAGE, error))
+}
+
+/// What rules see of manifests, and the settings among them.
+pub fn from_files(manifests: Vec<Manifest>) -> Result<(Arc<Caches>, Settings), Failure> {
+    let settings = settings::among(&manifests, REGISTRY)
+        .map_err(|error| Failure::message(super::USAGE, error))?;
+    Ok((cluster::files::of(REGISTRY, manifests), settings))
+}
+
+/// What rules see of a cluster once its first lists are complete, and its settings.
+pub async fn from_cluster(
+    client: &Client,
+    namespace: &str,
+) -> Result<(Arc<Caches>, Settings), Failure> {
+    let caches = Arc::new(Caches::of(REGISTRY));
+    cluster::live::follow(client, &caches);
+    let settings = settings::of_cluster(client, namespace, REGISTRY)
+        .await
+        .map_err(|error| Failure::message(super::BROKEN, error))?;
+    let kinds = || {
+        let declarations = REGISTRY.iter().map(|webhook| &webhook.declaration);
+        declarations.flat_map(|declared| declared.reads.iter().chain(declared.writes).copied())
+    };
+    let synced = async {
+        while caches.missing(kinds()).is_some() {
+            tokio::time::sleep(SYNC_POLL).await;
+        }
+    };
+    match tokio::time::timeout(SYNC_TIME, synced).await {
+        Ok(()) => Ok((caches, settings)),
+        Err(_) => Err(Failure::message(
+            super::BROKEN,
+            format!(
+                "the cluster did not list {} within {} s",
+                caches.missing(kinds()).unwrap_or("everything"),
+                SYNC_TIME.as_secs()
+            ),
+        )),
     }
 }

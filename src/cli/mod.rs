@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand.
 
+mod audit;
 mod certs;
 mod cluster;
 mod convert;
@@ -77,6 +78,7 @@ type Done = Result<u8, Failure>;
     after_help = "Examples:\n  \
         cozystack-webhook review definitions/                       what would the webhooks say?\n  \
         cozystack-webhook review --old before.yaml after.yaml       what of this update?\n  \
+        cozystack-webhook audit                                     what of all that is in the cluster?\n  \
         cozystack-webhook convert legacy.yaml --to ApplicationDefinition\n  \
         cozystack-webhook test testcases/                           run case folders, also your own\n  \
         cozystack-webhook crds install --ca-file ca.crt             CRDs into the current cluster\n  \
@@ -107,6 +109,7 @@ enum LogFormat {
 enum Command {
     Serve(serve::Arguments),
     Review(review::Arguments),
+    Audit(audit::Arguments),
     Convert(convert::Arguments),
     Test(test::Arguments),
     Manifests(manifests::Arguments),
@@ -133,6 +136,7 @@ pub fn run() -> ExitCode {
     let done = match arguments.command {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Review(arguments) => review::run(&arguments),
+        Command::Audit(arguments) => audit::run(&arguments),
         Command::Convert(arguments) => convert::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Manifests(arguments) => manifests::run(&arguments),

@@ -3,22 +3,16 @@
 use super::cluster::ClusterArguments;
 use super::output::{self, Format};
 use super::{Done, FOUND, Failure, OK, USAGE};
-use crate::cluster::{self, Caches};
+use crate::cluster::Caches;
 use crate::dispatch::Dispatcher;
 use crate::manifest::{self, Manifest};
 use crate::offline::{self, Judge, Question, Report};
 use crate::review::admission;
-use crate::settings;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 use webhooks::REGISTRY;
 use webhooks::contract::{Operation, Settings};
-
-/// How long the first lists of a cluster may take.
-const SYNC_TIME: Duration = Duration::from_secs(30);
-const SYNC_POLL: Duration = Duration::from_millis(50);
 
 /// Say what the webhooks would say to objects, without applying them.
 ///
@@ -83,7 +77,7 @@ pub fn run(arguments: &Arguments) -> Done {
     let questions = questions(arguments, &manifests, &old)?;
     let (caches, around) = surroundings(arguments)?;
     let settings = match &arguments.settings {
-        Some(path) => settings_in(path)?,
+        Some(path) => super::cluster::settings_in(path)?,
         None => around,
     };
     let dispatcher = Dispatcher::new(REGISTRY, settings);
@@ -160,61 +154,18 @@ fn questions(
     Ok(questions)
 }
 
-/// The settings in a file.
-fn settings_in(path: &PathBuf) -> Result<Settings, Failure> {
-    let manifests = manifest::read(std::slice::from_ref(path))?;
-    if !manifests.iter().any(settings::is_settings) {
-        return Err(Failure::message(
-            USAGE,
-            format!(
-                "{}: holds no ConfigMap {}",
-                path.display(),
-                webhooks::settings::NAME
-            ),
-        ));
-    }
-    settings::among(&manifests, REGISTRY).map_err(|error| Failure::message(USAGE, error))
-}
-
 fn surroundings(arguments: &Arguments) -> Result<(Arc<Caches>, Settings), Failure> {
     if let Some(path) = &arguments.objects {
         let manifests = manifest::read(std::slice::from_ref(path))?;
-        let settings = settings::among(&manifests, REGISTRY)
-            .map_err(|error| Failure::message(USAGE, error))?;
-        return Ok((cluster::files::of(REGISTRY, manifests), settings));
+        return super::cluster::from_files(manifests);
     }
     if !arguments.live.is_given() {
-        let caches = cluster::files::of(REGISTRY, Vec::new());
-        return Ok((caches, Settings::default()));
+        return super::cluster::from_files(Vec::new());
     }
     super::runtime()?.block_on(async {
+        // The watches end with the runtime: what was read stays as it was.
         let client = arguments.live.client().await?;
-        let caches = Arc::new(Caches::of(REGISTRY));
-        cluster::live::follow(&client, &caches);
-        let settings = settings::of_cluster(&client, &arguments.namespace, REGISTRY)
-            .await
-            .map_err(|error| Failure::message(super::BROKEN, error))?;
-        let reads = || {
-            let declarations = REGISTRY.iter().map(|webhook| &webhook.declaration);
-            declarations.flat_map(|declared| declared.reads.iter().chain(declared.writes).copied())
-        };
-        let synced = async {
-            while caches.missing(reads()).is_some() {
-                tokio::time::sleep(SYNC_POLL).await;
-            }
-        };
-        match tokio::time::timeout(SYNC_TIME, synced).await {
-            // The watches end with the runtime: what was read stays as it was.
-            Ok(()) => Ok((caches, settings)),
-            Err(_) => Err(Failure::message(
-                super::BROKEN,
-                format!(
-                    "the cluster did not list {} within {} s",
-                    caches.missing(reads()).unwrap_or("everything"),
-                    SYNC_TIME.as_secs()
-                ),
-            )),
-        }
+        super::cluster::from_cluster(&client, &arguments.namespace).await
     })
 }
 

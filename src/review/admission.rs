@@ -166,8 +166,8 @@ struct Response<'a> {
     patch_type: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     patch: Option<String>,
-    #[serde(skip_serializing_if = "<[String]>::is_empty")]
-    warnings: &'a [String],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     audit_annotations: BTreeMap<&'a str, &'a str>,
 }
@@ -228,7 +228,7 @@ pub fn respond(uid: &str, decision: &Decision) -> Reply {
             status,
             patch_type: patch.as_ref().map(|_| "JSONPatch"),
             patch,
-            warnings: &decision.warnings,
+            warnings: decision.shown_warnings(),
             audit_annotations: decision
                 .audit
                 .iter()

@@ -181,6 +181,7 @@ pub fn made_trusted_and_rotated(assets: &Path) {
 
     // The release, and once more.
     cluster.add_services();
+    cluster.without_bridge();
     apply_configurations(&cluster);
     let count = bundles(plane).len();
     let said = certs(&cluster, &[]);

@@ -15,6 +15,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod audit;
 mod away;
 mod bridge;
 mod caches;
@@ -81,6 +82,7 @@ fn main() -> ExitCode {
         ("two_thousand_definitions", bridge::two_thousand),
         ("companions_converge_and_are_collected", engine::converges),
         ("settings_take_effect", settings::take_effect),
+        ("the_audit_reports", audit::reports),
         ("the_chart_is_sound", chart::is_sound),
         ("the_chart_lives_and_dies", chart::lives_and_dies),
         ("the_image_runs", image::runs),

@@ -216,6 +216,24 @@ impl Settings {
             .unwrap_or(declaration.default_mode)
     }
 
+    /// The same settings with every rule that only warns enforced: what it would refuse is then told apart from what
+    /// it warns of anyway.
+    #[must_use]
+    pub fn enforced(&self, registry: &[&'static Webhook]) -> Settings {
+        let modes = registry.iter().map(|webhook| {
+            let mode = match self.mode(&webhook.declaration) {
+                Mode::Warn => Mode::Enforce,
+                mode => mode,
+            };
+            (webhook.declaration.id.to_owned(), mode)
+        });
+        Settings {
+            over_all: None,
+            modes: modes.collect(),
+            values: self.values.clone(),
+        }
+    }
+
     /// The own settings of a rule.
     #[must_use]
     pub fn of(&self, declaration: &'static Declaration) -> RuleSettings<'_> {

@@ -1,0 +1,187 @@
+//! What today's rules would say to objects that are there already.
+
+use crate::offline::{self, Judge, Question};
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use webhooks::contract::{FIELD_MANAGER, Operation, Settings, Webhook};
+
+/// Group and version of the report kinds (openreports.io, `apis/openreports.io/v1alpha1`).
+pub const REPORTS_API_VERSION: &str = "openreports.io/v1alpha1";
+/// A report holds no more results than this: an object must stay far below the API server's limit of 1.5 MiB.
+const REPORT_RESULTS_MAX: usize = 1_000;
+
+/// One thing that is to be said of an object.
+#[derive(Debug, Clone, Serialize, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(rename_all = "camelCase")]
+pub struct Entry {
+    /// The rule's id, or `crd-schema`.
+    pub rule: String,
+    /// Whether it is a violation; else a warning.
+    pub violation: bool,
+    /// Whether it would be refused today: a violation of a rule that does not only warn.
+    pub refused: bool,
+    /// `apiVersion` of the object.
+    pub api_version: String,
+    /// Kind of the object.
+    pub kind: String,
+    /// Namespace; empty for cluster-scoped kinds.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// uid; empty when the file has none.
+    pub uid: String,
+    /// JSON path; empty for warnings, and when no single field is to blame.
+    pub field: String,
+    /// The sentence without the field.
+    pub message: String,
+}
+
+/// Examines objects one after the other; keeps what is to be said, not the objects.
+pub struct Audit {
+    judge: Judge,
+    warning_rules: Vec<&'static str>,
+    /// How many objects some rule has looked at.
+    pub examined: usize,
+    /// What is to be said.
+    pub entries: Vec<Entry>,
+}
+
+impl Audit {
+    /// An audit by a judge of [`Settings::enforced`] settings; `settings` are those in force.
+    #[must_use]
+    pub fn new(judge: Judge, registry: &[&'static Webhook], settings: &Settings) -> Audit {
+        use webhooks::contract::Mode;
+        let warning_rules = registry
+            .iter()
+            .map(|webhook| &webhook.declaration)
+            .filter(|declaration| settings.mode(declaration) == Mode::Warn)
+            .map(|declaration| declaration.id)
+            .collect();
+        Audit {
+            judge,
+            warning_rules,
+            examined: 0,
+            entries: Vec::new(),
+        }
+    }
+
+    /// Examines one object, as if it were made now.
+    ///
+    /// # Errors
+    /// When a rule could not decide.
+    pub fn examine(&mut self, source: String, object: Value) -> Result<(), offline::Error> {
+        let text = |pointer: &str| {
+            let found = object.pointer(pointer).and_then(Value::as_str);
+            found.unwrap_or_default().to_owned()
+        };
+        let uid = text("/metadata/uid");
+        let question = Question {
+            source,
+            api_version: text("/apiVersion"),
+            kind: text("/kind"),
+            namespace: text("/metadata/namespace"),
+            name: text("/metadata/name"),
+            operation: Operation::Create,
+            object: Some(object),
+            old_object: None,
+            dry_run: false,
+        };
+        let Some(report) = self.judge.judge(&question)? else {
+            return Ok(());
+        };
+        self.examined += 1;
+        let entry = |rule: &str, field: String, message: String, violation: bool| Entry {
+            rule: rule.to_owned(),
+            violation,
+            refused: violation && !self.warning_rules.contains(&rule),
+            api_version: report.api_version.clone(),
+            kind: report.kind.clone(),
+            namespace: report.namespace.clone(),
+            name: report.name.clone(),
+            uid: uid.clone(),
+            field,
+            message,
+        };
+        let violations = report.violations.iter().map(|found| {
+            entry(
+                &found.rule,
+                found.field.clone(),
+                found.message.clone(),
+                true,
+            )
+        });
+        let warnings = report
+            .rule_warnings
+            .iter()
+            .map(|(rule, text)| entry(rule, String::new(), text.clone(), false));
+        let mut entries: Vec<Entry> = violations.chain(warnings).collect();
+        self.entries.append(&mut entries);
+        Ok(())
+    }
+
+    /// Whether there are violations.
+    #[must_use]
+    pub fn has_violations(&self) -> bool {
+        self.entries.iter().any(|entry| entry.violation)
+    }
+}
+
+/// The entries as OpenReports: a ClusterReport for cluster-scoped objects, a Report for each namespace. The same
+/// findings give the same reports, so that writing them again changes nothing.
+#[must_use]
+pub fn reports(entries: &[Entry]) -> Vec<Value> {
+    let mut by_namespace: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
+    // There is always one for the cluster: an empty one says that all is well.
+    by_namespace.entry("").or_default();
+    for entry in entries {
+        by_namespace
+            .entry(&entry.namespace)
+            .or_default()
+            .push(entry);
+    }
+    by_namespace
+        .into_iter()
+        .map(|(namespace, entries)| report(namespace, &entries))
+        .collect()
+}
+
+fn report(namespace: &str, entries: &[&Entry]) -> Value {
+    let count = |violation: bool| {
+        let found = entries.iter().filter(|entry| entry.violation == violation);
+        found.count()
+    };
+    let results: Vec<Value> = entries
+        .iter()
+        .take(REPORT_RESULTS_MAX)
+        .map(|entry| {
+            let mut result = json!({
+                "policy": entry.rule,
+                "result": if entry.violation { "fail" } else { "warn" },
+                "scored": entry.refused,
+                "message": entry.message,
+                "resources": [{
+                    "apiVersion": entry.api_version, "kind": entry.kind, "name": entry.name,
+                    "namespace": entry.namespace, "uid": entry.uid,
+                }],
+            });
+            if let (Some(result), false) = (result.as_object_mut(), entry.field.is_empty()) {
+                result.insert("properties".to_owned(), json!({"field": entry.field}));
+            }
+            result
+        })
+        .collect();
+    let mut metadata =
+        json!({"name": FIELD_MANAGER, "labels": {"app.kubernetes.io/managed-by": FIELD_MANAGER}});
+    if let (Some(members), false) = (metadata.as_object_mut(), namespace.is_empty()) {
+        members.insert("namespace".to_owned(), namespace.into());
+    }
+    json!({
+        "apiVersion": REPORTS_API_VERSION,
+        "kind": if namespace.is_empty() { "ClusterReport" } else { "Report" },
+        "metadata": metadata,
+        "source": FIELD_MANAGER,
+        "summary": {"pass": 0, "fail": count(true), "warn": count(false), "error": 0, "skip": 0},
+        "results": results,
+    })
+}
