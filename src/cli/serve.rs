@@ -141,12 +141,14 @@ async fn serve(arguments: &Arguments) -> Done {
         _ = terminate.recv() => {}
         _ = tokio::signal::ctrl_c() => {}
     }
-    if let Some((task, election)) = engine {
-        // What is being written ends here; another replica takes over while this one finishes its reviews.
-        task.abort();
-        election.vacate().await;
-    }
-    running.shutdown().await;
+    // What is being written ends here, and another replica takes over while this one finishes its reviews.
+    let vacate = async {
+        if let Some((task, election)) = engine {
+            task.abort();
+            election.vacate().await;
+        }
+    };
+    tokio::join!(vacate, running.shutdown());
     Ok(OK)
 }
 
