@@ -679,8 +679,10 @@ fn is_leaving_unchanged(request: &Request<'_>) -> bool {
     let (Some(new), Some(old)) = (request.object, request.old_object) else {
         return false;
     };
-    let is_leaving = request::read::<Leaving>(new)
-        .is_ok_and(|object| object.metadata.deletion_timestamp.is_some());
+    // A search of the text costs a tenth of reading it, and nearly every object stays.
+    let is_leaving = new.get().contains("\"deletionTimestamp\"")
+        && request::read::<Leaving>(new)
+            .is_ok_and(|object| object.metadata.deletion_timestamp.is_some());
     is_leaving
         && match (request::read::<Spec>(new), request::read::<Spec>(old)) {
             (Ok(new), Ok(old)) => new == old,
