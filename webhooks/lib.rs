@@ -23,6 +23,7 @@ pub mod contract;
 pub mod cozystack_resource_definition;
 pub mod crds;
 pub mod kinds;
+pub mod platform;
 pub mod settings;
 
 use contract::Webhook;
