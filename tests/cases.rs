@@ -12,7 +12,9 @@
 mod support;
 
 use cozystack_webhook::cases::{self, Wire};
+use cozystack_webhook::dispatch::Dispatcher;
 use cozystack_webhook::manifest;
+use cozystack_webhook::offline::{Judge, Question};
 use cozystack_webhook::review::Reply;
 use cozystack_webhook::server::answer::Service;
 use serde_json::Value;
@@ -281,4 +283,126 @@ fn real_definitions_convert_to_their_counterparts() {
         compared += 1;
     }
     assert_eq!(compared, 12);
+}
+
+/// What a definition's own defaults say, and nothing at all, is right by its schema: of the real ones, where they
+/// are, and of some like them.
+#[test]
+fn defaults_of_definitions_fit_their_schemas() {
+    let own = |kind: &str, schema: &str| {
+        serde_json::json!({
+            "apiVersion": "cozystack.io/v1alpha1", "kind": "ApplicationDefinition", "metadata": {"name": kind.to_lowercase()},
+            "spec": {"application": {"kind": kind, "openAPISchema": schema}},
+        })
+    };
+    let mut definitions = vec![
+        own("Blank", ""),
+        own(
+            "Plain",
+            r#"{"type":"object","properties":{"replicas":{"type":"integer","default":2}}}"#,
+        ),
+        own(
+            "Nested",
+            r#"{"type":"object","required":["replicas","backup"],"properties":{
+                "replicas":{"type":"integer","format":"int32","minimum":0,"exclusiveMinimum":true,"default":1},
+                "backup":{"type":"object","default":{},"required":["enabled","cpu"],"properties":{
+                    "enabled":{"type":"boolean","default":false},
+                    "until":{"type":"string","format":"date-time","nullable":true,"default":null},
+                    "cpu":{"anyOf":[{"type":"integer"},{"type":"string"}],"x-kubernetes-int-or-string":true,"default":"1m"}}}}}"#,
+        ),
+    ];
+    let real = root().join("../shared/data/applicationdefinitions-v1.0.0-alpha.1");
+    if real.is_dir() {
+        definitions.extend(
+            manifest::read(&[real])
+                .unwrap()
+                .into_iter()
+                .map(|manifest| manifest.value),
+        );
+    } else {
+        println!("the real definitions are not here: they were not asked");
+    }
+    let settings = webhooks::contract::Settings::default()
+        .with_mode("application-values", webhooks::contract::Mode::Enforce);
+    for definition in definitions {
+        let application = &definition["spec"]["application"];
+        let kind = application["kind"].as_str().unwrap().to_owned();
+        let source = application["openAPISchema"].as_str().unwrap().to_owned();
+        let schema: Value = serde_json::from_str(&source).unwrap_or_default();
+        let text = serde_json::to_string(&definition).unwrap();
+        let around = tempfile::tempdir().unwrap();
+        std::fs::write(around.path().join("definition.yaml"), text).unwrap();
+        let around = manifest::read(&[around.path().to_owned()]).unwrap();
+        let judge = Judge::new(
+            REGISTRY,
+            Dispatcher::new(REGISTRY, settings.clone()),
+            cozystack_webhook::cluster::files::of(REGISTRY, around),
+        )
+        .unwrap();
+        let judged = |values: &Value| {
+            let report = judge
+                .judge(&Question {
+                    source: String::new(),
+                    api_version: "helm.toolkit.fluxcd.io/v2".to_owned(),
+                    kind: "HelmRelease".to_owned(),
+                    namespace: "tenant-a".to_owned(),
+                    name: "a".to_owned(),
+                    operation: webhooks::contract::Operation::Create,
+                    object: Some(serde_json::json!({
+                        "apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease",
+                        "metadata": {"name": "a", "namespace": "tenant-a", "labels": {"apps.cozystack.io/application.kind": kind}},
+                        "spec": {"values": values},
+                    })),
+                    old_object: None,
+                    dry_run: false,
+                })
+                .unwrap()
+                .unwrap();
+            assert!(report.rules.contains(&"application-values".to_owned()));
+            let violations: Vec<String> = report
+                .violations
+                .iter()
+                .map(|violation| format!("{}: {}", violation.field, violation.message))
+                .collect();
+            (violations, report.warnings)
+        };
+        let nothing = (Vec::new(), Vec::new());
+        let mut values = serde_json::json!({});
+        assert_eq!(judged(&values), nothing, "{kind}: no values");
+        fill_in(&schema, &mut values);
+        assert_eq!(judged(&values), nothing, "{kind}: {values}");
+        // And it was asked at all.
+        for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+            if property["type"] == "integer" {
+                let wrong = serde_json::json!({name: "many"});
+                assert_eq!(judged(&wrong).0.len(), 1, "{kind} {name}");
+            }
+        }
+    }
+}
+
+/// The defaults of a schema, as the platform's API fills them in when values are read.
+fn fill_in(schema: &Value, value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+                if let (Some(default), None) = (property.get("default"), members.get(name)) {
+                    members.insert(name.clone(), default.clone());
+                }
+            }
+            for (name, member) in members.iter_mut() {
+                let property = &schema["properties"][name];
+                let property = if property.is_null() {
+                    &schema["additionalProperties"]
+                } else {
+                    property
+                };
+                fill_in(property, member);
+            }
+        }
+        Value::Array(items) => items
+            .iter_mut()
+            .for_each(|item| fill_in(&schema["items"], item)),
+        _ => {}
+    }
 }

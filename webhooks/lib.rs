@@ -19,11 +19,13 @@
 )]
 
 pub mod application_definition;
+pub mod application_values;
 pub mod contract;
 pub mod cozystack_resource_definition;
 pub mod crds;
 pub mod kinds;
 pub mod platform;
+pub mod schema;
 pub mod settings;
 
 use contract::Webhook;
@@ -31,6 +33,7 @@ use contract::Webhook;
 /// Every rule of the service.
 pub static REGISTRY: &[&Webhook] = &[
     &application_definition::WEBHOOK,
+    &application_values::WEBHOOK,
     &cozystack_resource_definition::WEBHOOK,
     &settings::WEBHOOK,
 ];

@@ -1,17 +1,15 @@
 //! The checks of one definition, field by field: (value, path) in, violations out.
 
-use super::{
-    BY_KIND, BY_PLURAL, BY_PREFIX, DEFINITIONS, NAMED_OBJECTS_MAX, keys_order, schema, selectors,
-};
+use super::{BY_KIND, BY_PLURAL, BY_PREFIX, DEFINITIONS, NAMED_OBJECTS_MAX, keys_order, selectors};
 use crate::contract::{Cluster, Fault, Index, Path, Request, Verdict, Violation, syntax};
 use crate::cozystack_resource_definition::LEGACY_DEFINITIONS;
 use crate::cozystack_resource_definition::catalogue::{
     ARTIFACT_NAMESPACE, CHART_REF_KINDS, EXTERNAL_ARTIFACT, is_known_artifact,
 };
 use crate::kinds::{PACKAGE_SOURCES, PACKAGE_SOURCES_BY_ARTIFACT};
+use crate::schema::{self, Checked, Schema};
 use base64::Engine as _;
 use serde_json::{Map, Value};
-use std::sync::Arc;
 
 /// Longest prefix of a release, in bytes: Helm allows 53 for a release's name, and one is left for the application.
 const PREFIX_MAX_BYTES: usize = 52;
@@ -228,7 +226,7 @@ fn check_application(
     subject: &Subject<'_>,
     request: &Request<'_>,
     verdict: &mut Verdict,
-) -> Option<Arc<Result<Option<Value>, String>>> {
+) -> Option<Checked> {
     for (member, syntax, unique) in [
         (
             "kind",
@@ -418,7 +416,7 @@ fn check_chart_ref(
 fn check_dashboard(
     dashboard: &Map<String, Value>,
     path: &Path<'_>,
-    schema: Option<&Result<Option<Value>, String>>,
+    schema: Option<&Result<Option<Schema>, String>>,
     verdict: &mut Verdict,
 ) {
     let tabs_path = path.member("tabs");
@@ -446,7 +444,7 @@ fn check_dashboard(
     let keys_path = path.member("keysOrder");
     let order = list(dashboard.get("keysOrder"), &keys_path, verdict);
     if let Some(Ok(Some(schema))) = schema {
-        keys_order::check(order, &keys_path, schema, verdict);
+        keys_order::check(order, &keys_path, &schema.document, verdict);
     }
 }
 

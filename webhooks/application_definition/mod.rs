@@ -4,7 +4,6 @@
 mod checks;
 mod keys_order;
 mod refusals;
-mod schema;
 mod selectors;
 pub mod template;
 

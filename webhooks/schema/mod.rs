@@ -1,9 +1,15 @@
-//! The schema of an application's values: one that does not compile takes the platform's API down at its next start.
+//! The schema of an application's values, as definitions carry it: whether it compiles, and what it says of values.
+//!
+//! One that does not compile takes the platform's API down at its next start.
 
-use jsonschema::{Draft, PatternOptions};
+pub mod dialect;
+mod formats;
+
+use dialect::Dialect;
+use jsonschema::{Draft, PatternOptions, ValidationOptions};
 use serde_json::Value;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Patterns are read as Helm and the API server read them (RE2: linear, without look-around).
 /// Largest regular expression of a pattern once compiled, in bytes: matching larger ones takes tens of milliseconds.
@@ -13,8 +19,28 @@ const PATTERN_MAX_BYTES: usize = 1 << 20;
 /// release take about 300 KB.
 const REMEMBERED_MAX_BYTES: usize = 4 << 20;
 
-/// The schema as JSON, nothing for a blank one; or what is wrong, and what would be right.
-type Checked = Arc<Result<Option<Value>, String>>;
+/// A schema that compiles.
+pub struct Schema {
+    /// The schema as it was written.
+    pub document: Value,
+    dialect: OnceLock<Result<Dialect, String>>,
+}
+
+impl Schema {
+    /// What it says of values to Kubernetes, compiled when it is asked for the first time: most definitions of a
+    /// cluster are never used. The rules cannot know when a definition comes, so the first write of an application
+    /// after a definition has changed waits for it, about a millisecond on the bounded pool.
+    ///
+    /// # Errors
+    /// A sentence that says why it cannot be used.
+    pub fn dialect(&self) -> Result<&Dialect, &str> {
+        let dialect = self.dialect.get_or_init(|| Dialect::of(&self.document));
+        dialect.as_ref().map_err(String::as_str)
+    }
+}
+
+/// The schema, nothing for a blank one; or what is wrong, and what would be right.
+pub type Checked = Arc<Result<Option<Schema>, String>>;
 
 #[derive(Default)]
 struct Memory {
@@ -25,7 +51,8 @@ struct Memory {
 static MEMORY: Mutex<Option<Memory>> = Mutex::new(None);
 
 /// Checks a schema. Most updates leave it as it is, and compiling takes a hundred times as long as looking it up: what
-/// was found of a source is remembered.
+/// was found of a source is remembered. A text is its own revision: nothing that is remembered can be stale.
+#[must_use]
 pub fn check(source: &str) -> Checked {
     let memory = || MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(known) = memory()
@@ -52,7 +79,13 @@ pub fn check(source: &str) -> Checked {
     checked
 }
 
-fn compile(source: &str) -> Result<Option<Value>, String> {
+/// Without references to files and URLs, and with the patterns of Go.
+fn options() -> ValidationOptions<'static> {
+    jsonschema::options()
+        .with_pattern_options(PatternOptions::regex().size_limit(PATTERN_MAX_BYTES))
+}
+
+fn compile(source: &str) -> Result<Option<Schema>, String> {
     if source.trim().is_empty() {
         return Ok(None);
     }
@@ -66,18 +99,23 @@ fn compile(source: &str) -> Result<Option<Value>, String> {
         Some(found) => return Err(format!("the root's type must be \"object\", found {found}")),
         None => return Err("the root's type must be \"object\", found none".to_owned()),
     }
-    let mut options = jsonschema::options()
-        .with_pattern_options(PatternOptions::regex().size_limit(PATTERN_MAX_BYTES));
     // OpenAPI v3.0, which Kubernetes speaks, has draft 4's boolean exclusiveMinimum; charts have the later form.
-    let Err(error) = options.build(&schema) else {
-        return Ok(Some(schema));
+    let error = match options().build(&schema) {
+        Ok(_) => None,
+        Err(_)
+            if !members.contains_key("$schema")
+                && options().with_draft(Draft::Draft4).build(&schema).is_ok() =>
+        {
+            None
+        }
+        Err(error) => Some(error),
     };
-    options = jsonschema::options()
-        .with_draft(Draft::Draft4)
-        .with_pattern_options(PatternOptions::regex().size_limit(PATTERN_MAX_BYTES));
-    if !members.contains_key("$schema") && options.build(&schema).is_ok() {
-        return Ok(Some(schema));
-    }
+    let Some(error) = error else {
+        return Ok(Some(Schema {
+            document: schema,
+            dialect: OnceLock::new(),
+        }));
+    };
     let place = error.instance_path().to_string();
     let place = if place.is_empty() {
         String::new()
@@ -102,7 +140,7 @@ mod tests {
             r#"{"type":"object","properties":{"a":{"x-kubernetes-int-or-string":true,"anyOf":[{"type":"integer"},{"type":"string"}]}},"required":[]}"#,
             r##"{"type":"object","$defs":{"a":{"type":"string"}},"properties":{"x":{"$ref":"#/$defs/a"}}}"##,
         ] {
-            assert!(check(source).is_ok(), "{source}: {:?}", check(source));
+            assert!(check(source).is_ok(), "{source}");
         }
     }
 
@@ -142,7 +180,7 @@ mod tests {
                 "does not compile",
             ),
         ] {
-            let error = check(source).as_ref().clone().unwrap_err();
+            let error = check(source).as_ref().as_ref().err().cloned().unwrap();
             assert!(error.contains(wanted), "{source}: {error}");
         }
     }
@@ -156,7 +194,7 @@ mod tests {
                 let title = format!("{number}{padding}");
                 let checked = check(&source);
                 let schema = checked.as_ref().as_ref().unwrap().as_ref().unwrap();
-                assert_eq!(schema["title"], title, "round {round}");
+                assert_eq!(schema.document["title"], title, "round {round}");
             }
         }
         let memory = super::MEMORY.lock().unwrap();
