@@ -420,3 +420,207 @@ fn listed(options: &Value) -> String {
     }
     texts.join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::dialect::Dialect;
+    use serde_json::json;
+
+    fn messages(schema: &Value, values: &Value, has_values_elsewhere: bool) -> Vec<String> {
+        let dialect = Dialect::of(schema).unwrap();
+        let reader = Reader {
+            schema: &dialect.document,
+            values,
+            has_values_elsewhere,
+        };
+        let mut violations = Vec::new();
+        for error in dialect.errors(values) {
+            reader.explain(&error, &mut violations);
+        }
+        let messages = violations.iter().map(Violation::message);
+        messages
+            .map(|message| {
+                let (message, written) = message.rsplit_once(" (").unwrap();
+                assert!(written.ends_with(" of the application)"), "{written}");
+                message.to_owned()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn every_keyword_has_its_sentence() {
+        for (schema, value, wanted) in [
+            (json!({"const": 5}), json!(6), "6: must be 5"),
+            (
+                json!({"exclusiveMinimum": 1}),
+                json!(1),
+                "1: must be more than 1",
+            ),
+            (
+                json!({"exclusiveMaximum": 1}),
+                json!(1),
+                "1: must be less than 1",
+            ),
+            (
+                json!({"multipleOf": 2}),
+                json!(3),
+                "3: must be a multiple of 2",
+            ),
+            (
+                json!({"minLength": 1}),
+                json!(""),
+                r#""": must have at least 1 character"#,
+            ),
+            (
+                json!({"minItems": 2}),
+                json!([1]),
+                r#""array": must have at least 2 items, has 1"#,
+            ),
+            (
+                json!({"minProperties": 1}),
+                json!({}),
+                r#""object": must have at least 1 field, has 0"#,
+            ),
+            (
+                json!({"maxProperties": 1}),
+                json!({"b": 1, "c": 2}),
+                r#""object": must have at most 1 field, has 2"#,
+            ),
+            (
+                json!({"uniqueItems": true}),
+                json!([1, 1]),
+                r#""array": must have no item twice"#,
+            ),
+            (
+                json!({"contains": {"const": 1}}),
+                json!([2]),
+                r#""array": must have an item of the form that the schema asks for"#,
+            ),
+            (
+                json!({"format": "ipv4"}),
+                json!("x"),
+                r#""x": must be an IPv4 address"#,
+            ),
+            (
+                json!({"not": {"enum": ["x", "y"]}}),
+                json!("x"),
+                r#""x": must not be "x", "y""#,
+            ),
+            (
+                json!({"not": {"type": "string"}}),
+                json!("x"),
+                r#""x": must not be of a form that the schema rules out"#,
+            ),
+            (
+                json!({"type": ["null", "string", "integer"]}),
+                json!([]),
+                r#""array": must be an integer or a string or null"#,
+            ),
+            (
+                json!({"propertyNames": {"maxLength": 1}}),
+                json!({"bb": 1}),
+                r#""object": must not have the name bb: it must have at most 1 character"#,
+            ),
+            (
+                json!({"oneOf": [{"minimum": 1}, {"maximum": 5}]}),
+                json!(3),
+                "3: must fit one form only, and fits several that exclude each other",
+            ),
+            (
+                json!({"anyOf": [{"pattern": "^a"}, {"maxLength": 1}]}),
+                json!("bb"),
+                r#""bb": must fit one of these: must match ^a; must have at most 1 character"#,
+            ),
+            (json!(false), json!(1), "1: must not be set"),
+        ] {
+            let schema = json!({"type": "object", "properties": {"a": schema}});
+            assert_eq!(
+                messages(&schema, &json!({"a": value}), false),
+                [format!("spec.values.a: Invalid value: {wanted}")],
+                "{schema}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_form_that_was_meant_is_explained() {
+        let schema = json!({"properties": {"a": {"anyOf": [
+            {"type": "string", "pattern": "^[0-9]+$"},
+            {"type": "object", "required": ["b"], "properties": {"c": {"type": "integer"}}},
+        ]}}});
+        assert_eq!(
+            messages(&schema, &json!({"a": {"c": "x"}}), false),
+            [
+                "spec.values.a.b: Required value: must be set",
+                "spec.values.a.c: Invalid value: \"string\": must be an integer",
+            ]
+        );
+        assert_eq!(
+            messages(&schema, &json!({"a": "x"}), false),
+            ["spec.values.a: Invalid value: \"x\": must match ^[0-9]+$"]
+        );
+        assert_eq!(
+            messages(&schema, &json!({"a": 5}), false),
+            ["spec.values.a: Invalid value: \"number\": must be a string or an object"]
+        );
+    }
+
+    #[test]
+    fn what_may_be_elsewhere_is_not_missing() {
+        let schema = json!({"required": ["z"], "minProperties": 9, "if": {"required": ["x"]}, "else": {"properties": {"a": {"const": 1}}},
+            "properties": {"a": {"type": "integer"}, "b": {"anyOf": [{"required": ["x"]}, {"required": ["y"]}]},
+            "c": {"not": {"properties": {"d": {"const": 1}}}}, "e": {"type": "integer"}}});
+        let values = json!({"a": 2, "b": {}, "c": {}, "e": "x"});
+        assert_eq!(messages(&schema, &values, false).len(), 6);
+        assert_eq!(
+            messages(&schema, &values, true),
+            ["spec.values.e: Invalid value: \"string\": must be an integer"]
+        );
+    }
+
+    #[test]
+    fn places_are_those_of_the_values() {
+        let schema = json!({"additionalProperties": {"items": {"additionalProperties": {"type": "integer"}}}});
+        let values = json!({"0": [{"5432": "x", "a/b": "x", "c~d": "x", "": "x"}]});
+        assert_eq!(
+            messages(&schema, &values, false)
+                .iter()
+                .map(|message| message.split(": ").next().unwrap())
+                .collect::<Vec<_>>(),
+            [
+                "spec.values.0[0][]",
+                "spec.values.0[0].5432",
+                "spec.values.0[0][a/b]",
+                "spec.values.0[0].c~d"
+            ]
+        );
+    }
+
+    #[test]
+    fn secrets_are_not_repeated() {
+        let schema = json!({"additionalProperties": {"additionalProperties": {"maxLength": 2, "enum": ["a"]}}});
+        for name in ["password", "s3SecretKey", "apiToken", "s3AccessKey"] {
+            let all = messages(&schema, &json!({"u": {name: "hunter2"}}), false).join("\n");
+            assert!(
+                all.contains("(not shown)") && !all.contains("hunter2"),
+                "{all}"
+            );
+        }
+        let all = messages(&schema, &json!({"secrets": {"x": "hunter2"}}), false).join("\n");
+        assert!(!all.contains("hunter2"), "{all}");
+    }
+
+    #[test]
+    fn long_lists_of_values_are_cut() {
+        let options: Vec<String> = (0..40).map(|number| format!("u1.{number}")).collect();
+        let schema = json!({"properties": {"a": {"enum": options}}});
+        let message = messages(&schema, &json!({"a": "u1.7x"}), false).remove(0);
+        assert!(
+            message
+                .starts_with("spec.values.a: Unsupported value: \"u1.7x\": did you mean \"u1.7\"?")
+                && message.ends_with("and 28 more"),
+            "{message}"
+        );
+    }
+}

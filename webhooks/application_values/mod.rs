@@ -29,8 +29,8 @@ const VIOLATIONS_MAX: usize = 100;
 /// Most violations that are known of the object before the change: more than are reported, so that what comes into
 /// sight when others are put right is an old sin still.
 const OLD_VIOLATIONS_MAX: usize = 10_000;
-/// Values that are larger, in bytes, are judged up to their first error: each error takes up to a kilobyte, and a
-/// value can have as many as it has bytes. Helm cannot store more than 1 MiB of a release, compressed.
+/// Values that are larger, in bytes, are judged up to their first error: each error takes up to a kilobyte, and
+/// there can be half as many as there are bytes. Helm cannot store more than 1 MiB of a release, compressed.
 const ALL_ERRORS_MAX_BYTES: usize = 256 << 10;
 
 const fn refusal(says: &'static str, fix: &'static str) -> Refusal {
@@ -63,7 +63,8 @@ pub static WEBHOOK: Webhook = Webhook {
         timeout_seconds: 5,
         // Charts take values that their schemas do not, as long as nobody has checked them.
         default_mode: Mode::Warn,
-        // A schema is compiled at its first use.
+        // A schema is compiled at its first use, and a million wrong values take a tenth of a second. What is usual
+        // takes ten microseconds.
         weight: Weight::Heavy,
         reads: &[&DEFINITIONS, &LEGACY_DEFINITIONS],
         writes: &[],
@@ -361,4 +362,140 @@ fn definition(kind: &str, request: &Request<'_>) -> Result<(Arc<Object>, bool), 
     Err(format!(
         "the values were not checked: no definition of {kind} is known"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::{Cluster, Deadline, Found, Index, Read, Settings};
+    use serde_json::json;
+    use std::time::Duration;
+
+    /// A cluster with one definition of the kind Gizmo.
+    struct One(Arc<Object>);
+
+    impl Cluster for One {
+        fn get(&self, _: &'static Read, _: &str, _: &str) -> Option<Arc<Object>> {
+            None
+        }
+
+        fn find(&self, read: &'static Read, _: &'static Index, key: &str, _: usize) -> Found {
+            if key != "Gizmo" || read.resource != DEFINITIONS.resource {
+                return Found::default();
+            }
+            Found {
+                first: vec![Arc::clone(&self.0)],
+                total: 1,
+            }
+        }
+    }
+
+    fn release(spec: &str) -> Box<RawValue> {
+        let text = format!(
+            r#"{{"metadata":{{"labels":{{"apps.cozystack.io/application.kind":"Gizmo"}}}},"spec":{spec}}}"#
+        );
+        RawValue::from_string(text).unwrap()
+    }
+
+    fn ask(schema: &Value, object: &RawValue, old: Option<&RawValue>, is_update: bool) -> Verdict {
+        let definition = json!({"metadata": {"name": "gizmo"},
+            "spec": {"application": {"kind": "Gizmo", "openAPISchema": schema.to_string()}}});
+        let cluster = One(Arc::new(Object::of(definition).unwrap()));
+        let settings = Settings::default();
+        let operation = if is_update {
+            Operation::Update
+        } else {
+            Operation::Create
+        };
+        let request = Request {
+            operation,
+            group: "helm.toolkit.fluxcd.io",
+            version: "v2",
+            kind: "HelmRelease",
+            namespace: "tenant-a",
+            name: "gizmo-a",
+            object: Some(object),
+            old_object: old,
+            dry_run: false,
+            cluster: &cluster,
+            settings: settings.of(&WEBHOOK.declaration),
+            deadline: Deadline::after(Duration::from_mins(1)),
+        };
+        let mut verdict = Verdict::default();
+        ApplicationValues.validate(&request, &mut verdict).unwrap();
+        verdict
+    }
+
+    #[test]
+    fn what_is_listed_is_bounded_and_old_sins_reach_further() {
+        let schema = json!({"type": "object", "properties": {"l": {"type": "array", "items": {"type": "string"}}}});
+        let wrong = |items: usize| release(&json!({"values": {"l": vec![1; items]}}).to_string());
+        assert_eq!(ask(&schema, &wrong(3), None, false).violations.len(), 3);
+        let object = wrong(1_000);
+        let new = ask(&schema, &object, None, false);
+        assert_eq!(new.violations.len(), VIOLATIONS_MAX);
+        let old = ask(&schema, &object, None, true);
+        assert_eq!(old.violations.len(), 1_000);
+        // Larger than anything that Helm could store: one is enough.
+        assert_eq!(
+            ask(&schema, &wrong(200_000), None, false).violations.len(),
+            1
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_held_against_anybody() {
+        let schema = json!({"type": "object"});
+        let deep = format!(r#"{{"values":{}1{}}}"#, "[".repeat(500), "]".repeat(500));
+        for spec in [deep.as_str(), "5"] {
+            let verdict = ask(&schema, &release(spec), None, false);
+            assert!(verdict.violations.is_empty(), "{verdict:?}");
+            assert!(
+                verdict.warnings[0].starts_with("the values were not checked: "),
+                "{verdict:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_the_platforms_secret_has_no_values_of_the_application() {
+        let schema = json!({"type": "object", "required": ["a"], "properties": {"a": {}}});
+        for (from, is_missing) in [
+            ("null", true),
+            ("[]", true),
+            (r#"[{"kind":"Secret","name":"cozystack-values"}]"#, true),
+            (r#"[{"kind":"ConfigMap","name":"cozystack-values"}]"#, false),
+            (
+                r#"[{"kind":"Secret","name":"cozystack-values"},{"kind":"Secret","name":"x"}]"#,
+                false,
+            ),
+            (
+                r#"[{"kind":"Secret","name":"cozystack-values","targetPath":"a"}]"#,
+                false,
+            ),
+            ("5", false),
+        ] {
+            for values in ["", r#","values":{}"#, r#","values":null"#] {
+                let object = release(&format!(r#"{{"valuesFrom":{from}{values}}}"#));
+                let found = ask(&schema, &object, None, false).violations.len();
+                assert_eq!(found == 1, is_missing, "{from}{values}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_update_that_leaves_the_values_alone_asks_nothing() {
+        let schema = json!({"type": "object", "properties": {"a": {"type": "integer"}}});
+        let bad = release(r#"{"values":{"a":"x"}}"#);
+        let nothing = Verdict::default();
+        assert_eq!(ask(&schema, &bad, Some(&bad), true), nothing);
+        // The same value in other words is judged, and known as an old sin.
+        let other = release(r#"{"values":{"a": "x"}}"#);
+        let new = ask(&schema, &other, Some(&bad), true);
+        let old = ask(&schema, &bad, None, true);
+        assert!(new.violations[0].is_same_sin(&old.violations[0]));
+        // With other sources beneath them the values are others.
+        let other = release(r#"{"values":{"a":"x"},"valuesFrom":[]}"#);
+        assert_eq!(ask(&schema, &other, Some(&bad), true).violations.len(), 1);
+    }
 }
