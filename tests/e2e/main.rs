@@ -26,6 +26,7 @@ mod definitions;
 mod engine;
 mod image;
 mod settings;
+mod values;
 mod yaml;
 
 use libtest_mimic::{Arguments, Trial};
@@ -78,6 +79,7 @@ fn main() -> ExitCode {
             bridge::lets_go_and_leaves_alone,
         ),
         ("bad_definitions_are_bridged_too", bridge::old_sins),
+        ("values_of_applications_are_checked", values::are_checked),
         ("two_replicas_have_one_leader", bridge::one_leader),
         ("two_thousand_definitions", bridge::two_thousand),
         ("companions_converge_and_are_collected", engine::converges),
