@@ -9,14 +9,13 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 use webhooks::contract::companions::{self, parent_key};
+use webhooks::contract::verdict::WARNING_MAX_CHARS;
 use webhooks::contract::{
     ALLOW_ANNOTATION, Cluster, Conversion, Deadline, Declaration, Edit, FailurePolicy, Fault,
     Found, Index, Mode, Object, Operation, Read, Request, Resource, Scope as RuleScope, Settings,
     Standing, Verdict, Violation, Webhook, Weight, World, edit, request,
 };
 
-/// Longest warning, in characters: longer ones are cut by clients.
-const WARNING_MAX_CHARS: usize = 120;
 /// All warnings of an answer together, in characters: the API server drops what is beyond 4096.
 const WARNINGS_MAX_CHARS: usize = 4_000;
 

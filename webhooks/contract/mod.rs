@@ -7,10 +7,12 @@ pub mod declaration;
 pub mod document;
 pub mod edit;
 pub mod field;
+pub mod nearest;
 pub mod request;
 pub mod settings;
 pub mod syntax;
 pub mod verdict;
+pub mod version;
 
 pub use cluster::{Cluster, Content, Found, Index, Object, Read};
 pub use companions::{Companions, Desired, FIELD_MANAGER, Farewell, Standing, World};
@@ -22,9 +24,11 @@ pub use declaration::{
 pub use document::{Malformed, Node};
 pub use edit::{Change, Edit};
 pub use field::{FieldPath, Path};
+pub use nearest::nearest;
 pub use request::{Deadline, Request};
 pub use settings::{RuleSettings, Setting, SettingKind, Settings};
 pub use verdict::{Cause, Verdict, Violation};
+pub use version::Version;
 
 /// The writer's way to insist: a list of rule ids, separated by commas.
 pub const ALLOW_ANNOTATION: &str = "webhook.cozystack.io/allow";

@@ -8,7 +8,9 @@
 
 use super::declaration::Mode;
 use super::field::Path;
+use super::nearest::nearest;
 use super::verdict::Violation;
+use super::version::Version;
 use super::{Declaration, Webhook};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -16,8 +18,6 @@ use std::time::Duration;
 
 /// The key that overrules every rule's mode, and the last part of a rule's own.
 pub const MODE: &str = "mode";
-/// A name is suggested when it is at least this much like the unknown one (Jaro-Winkler, 0 to 1).
-const SUGGESTED_SIMILARITY: f64 = 0.75;
 
 /// Something of a rule that operators may set.
 #[derive(Debug)]
@@ -47,6 +47,11 @@ pub enum SettingKind {
         /// The longest.
         max: Duration,
     },
+    /// A version of the platform, such as `v1.0.0-alpha.1`.
+    Version {
+        /// When nobody sets it.
+        default: &'static str,
+    },
 }
 
 impl SettingKind {
@@ -56,6 +61,7 @@ impl SettingKind {
         match self {
             SettingKind::Flag { default } => default.to_string(),
             SettingKind::Duration { default, .. } => duration_text(*default),
+            SettingKind::Version { default } => (*default).to_owned(),
         }
     }
 
@@ -69,6 +75,7 @@ impl SettingKind {
                 duration_text(*min),
                 duration_text(*max)
             ),
+            SettingKind::Version { .. } => "a version such as v1.3.0".to_owned(),
         }
     }
 
@@ -78,6 +85,7 @@ impl SettingKind {
             SettingKind::Duration { min, max, .. } => parse_duration(text)
                 .filter(|duration| duration >= min && duration <= max)
                 .map(SettingValue::Duration),
+            SettingKind::Version { .. } => Version::parse(text).map(SettingValue::Version),
         }
     }
 }
@@ -115,6 +123,7 @@ pub fn duration_text(duration: Duration) -> String {
 enum SettingValue {
     Flag(bool),
     Duration(Duration),
+    Version(Version),
 }
 
 /// What is in force.
@@ -251,16 +260,6 @@ pub fn keys(declaration: &'static Declaration) -> impl Iterator<Item = String> {
         .map(|name| format!("{}.{name}", declaration.id))
 }
 
-/// The candidate that is most like `name`, if any is much like it.
-pub fn nearest(name: &str, candidates: impl IntoIterator<Item = String>) -> Option<String> {
-    candidates
-        .into_iter()
-        .map(|candidate| (strsim::jaro_winkler(name, &candidate), candidate))
-        .filter(|(similarity, _)| *similarity >= SUGGESTED_SIMILARITY)
-        .max_by(|one, two| one.0.total_cmp(&two.0))
-        .map(|(_, candidate)| candidate)
-}
-
 /// The settings of one rule. A name that the rule does not declare gives the zero value of its kind.
 #[derive(Debug, Clone, Copy)]
 pub struct RuleSettings<'a> {
@@ -275,9 +274,12 @@ impl RuleSettings<'_> {
             let mut declared = self.declaration.settings.iter();
             declared
                 .find(|setting| setting.name == name)
-                .map(|setting| match setting.kind {
-                    SettingKind::Flag { default } => SettingValue::Flag(default),
-                    SettingKind::Duration { default, .. } => SettingValue::Duration(default),
+                .and_then(|setting| match setting.kind {
+                    SettingKind::Flag { default } => Some(SettingValue::Flag(default)),
+                    SettingKind::Duration { default, .. } => Some(SettingValue::Duration(default)),
+                    SettingKind::Version { default } => {
+                        Version::parse(default).map(SettingValue::Version)
+                    }
                 })
         })
     }
@@ -294,6 +296,15 @@ impl RuleSettings<'_> {
         match self.value(name) {
             Some(SettingValue::Duration(duration)) => duration,
             _ => Duration::ZERO,
+        }
+    }
+
+    /// The version of that name.
+    #[must_use]
+    pub fn version(&self, name: &str) -> Version {
+        match self.value(name) {
+            Some(SettingValue::Version(version)) => version,
+            _ => Version::release(0, 0, 0),
         }
     }
 }
@@ -336,6 +347,20 @@ mod tests {
         let (settings, _) =
             read(&json!({"mode": "off", "cozystack-resource-definition.mode": "warn"}));
         assert_eq!(settings.mode(legacy), Mode::Off);
+    }
+
+    #[test]
+    fn defaults_are_what_may_be_written() {
+        for webhook in REGISTRY {
+            for setting in webhook.declaration.settings {
+                let text = setting.kind.default_text();
+                assert!(
+                    setting.kind.parse(&text).is_some(),
+                    "{}: {text}",
+                    setting.name
+                );
+            }
+        }
     }
 
     #[test]

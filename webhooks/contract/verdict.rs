@@ -6,6 +6,8 @@ use std::fmt::Write as _;
 
 /// Longest text of a bad value that a message repeats, in characters; the rest is cut and counted.
 const SHOWN_VALUE_MAX_CHARS: usize = 120;
+/// Longest warning, in characters: longer ones are cut by clients.
+pub const WARNING_MAX_CHARS: usize = 120;
 
 /// Why a field is refused. The machine value of `status.details.causes[].reason`, as in the API server's
 /// `metav1.CauseType` (k8s.io/apimachinery, `field.ErrorType`).
@@ -248,6 +250,29 @@ impl Verdict {
     pub fn warn(&mut self, sentence: impl Into<String>) {
         self.warnings.push(sentence.into());
     }
+
+    /// Adds a warning that names something between `head` and `tail`: as much of it as a warning holds, at least one;
+    /// the rest is counted.
+    pub fn warn_naming(&mut self, head: &str, names: &[impl AsRef<str>], tail: &str) {
+        let sentence = |shown: usize| {
+            let list: Vec<&str> = names.iter().take(shown).map(AsRef::as_ref).collect();
+            let list = list.join(", ");
+            match names.len() - shown {
+                0 => format!("{head}{list}{tail}"),
+                more => format!("{head}{list} and {more} more{tail}"),
+            }
+        };
+        if names.is_empty() {
+            return;
+        }
+        // A name takes a character and a comma at least, so no more can fit.
+        let most = names.len().min(WARNING_MAX_CHARS / 2);
+        let fitting = (1..=most)
+            .rev()
+            .map(sentence)
+            .find(|text| text.chars().count() <= WARNING_MAX_CHARS);
+        self.warn(fitting.unwrap_or_else(|| sentence(1)));
+    }
 }
 
 #[cfg(test)]
@@ -277,6 +302,31 @@ mod tests {
             r#"spec.replicas: Invalid value: "array": must be an object"#
         );
         assert_eq!(text(Violation::policy("no")), "no");
+    }
+
+    #[test]
+    fn a_warning_names_as_much_as_it_holds() {
+        let said = |names: &[String]| {
+            let mut verdict = Verdict::default();
+            verdict.warn_naming("gone: ", names, "; look");
+            verdict.warnings.pop()
+        };
+        assert_eq!(said(&[]), None);
+        let name = |number: usize| format!("package-{number:03}");
+        let few: Vec<String> = (0..2).map(name).collect();
+        assert_eq!(
+            said(&few).as_deref(),
+            Some("gone: package-000, package-001; look")
+        );
+        let many: Vec<String> = (0..500).map(name).collect();
+        let text = said(&many).unwrap();
+        assert!(text.chars().count() <= WARNING_MAX_CHARS, "{text}");
+        assert!(
+            text.starts_with("gone: package-000, package-001, "),
+            "{text}"
+        );
+        assert!(text.ends_with(" more; look"), "{text}");
+        assert!(said(&["x".repeat(300)]).is_some());
     }
 
     #[test]
