@@ -12,18 +12,20 @@
 mod support;
 
 use cozystack_webhook::cases::{self, Wire};
+use cozystack_webhook::cluster;
 use cozystack_webhook::dispatch::Dispatcher;
-use cozystack_webhook::manifest;
-use cozystack_webhook::offline::{Judge, Question};
+use cozystack_webhook::manifest::{self, Manifest};
+use cozystack_webhook::offline::{Judge, Question, Report};
 use cozystack_webhook::review::Reply;
 use cozystack_webhook::server::answer::Service;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use support::inprocess::Server;
 use support::rules;
 use webhooks::REGISTRY;
+use webhooks::contract::{Operation, Settings};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
@@ -405,4 +407,408 @@ fn fill_in(schema: &Value, value: &mut Value) {
             .for_each(|item| fill_in(&schema["items"], item)),
         _ => {}
     }
+}
+
+fn judge(around: Vec<Manifest>) -> Judge {
+    let dispatcher = Dispatcher::new(REGISTRY, Settings::default());
+    Judge::new(REGISTRY, dispatcher, cluster::files::of(REGISTRY, around)).unwrap()
+}
+
+fn documents(text: &str) -> Vec<Manifest> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("objects.yaml");
+    std::fs::write(&file, text).unwrap();
+    manifest::read(&[file]).unwrap()
+}
+
+fn created(judge: &Judge, object: &Value) -> Report {
+    let manifest = documents(&object.to_string()).remove(0);
+    let question = Question::of(&manifest, Operation::Create, None);
+    judge.judge(&question).unwrap().unwrap()
+}
+
+fn package(name: &str, variant: &str) -> Value {
+    json!({
+        "apiVersion": "cozystack.io/v1alpha1", "kind": "Package",
+        "metadata": {"name": name}, "spec": {"variant": variant},
+    })
+}
+
+/// The 75 sources that a release ships, and a Package of every variant of each: nothing is wrong, nothing is warned of.
+#[test]
+fn real_package_sources_and_their_packages_are_accepted() {
+    let data = root().join("../shared/data/packagesources-v1.0.0-alpha.1");
+    if !data.is_dir() {
+        println!("the real package sources are not here: their review did not run");
+        return;
+    }
+    let sources = manifest::read(&[data]).unwrap();
+    assert_eq!(sources.len(), 75);
+    let variants = |source: &Manifest| -> Vec<String> {
+        let variants = source.value["spec"]["variants"].as_array().unwrap();
+        let name = |variant: &Value| variant["name"].as_str().unwrap().to_owned();
+        variants.iter().map(name).collect()
+    };
+    let mut around = sources.clone();
+    for source in &sources {
+        let variant = variants(source).remove(0);
+        around.extend(documents(
+            &package(source.metadata("name"), &variant).to_string(),
+        ));
+    }
+    let judge = judge(around);
+    let fine = |report: &Report| {
+        assert!(report.allowed, "{}: {}", report.name, report.message);
+        assert!(report.violations.is_empty(), "{report:?}");
+        assert_eq!(report.warnings, [""; 0], "{}", report.name);
+    };
+    let mut packages = 0;
+    for source in &sources {
+        for operation in [Operation::Create, Operation::Update] {
+            let question = Question::of(source, operation, None);
+            fine(&judge.judge(&question).unwrap().unwrap());
+        }
+        for variant in variants(source) {
+            fine(&created(
+                &judge,
+                &package(source.metadata("name"), &variant),
+            ));
+            packages += 1;
+        }
+    }
+    assert_eq!(packages, 81);
+}
+
+/// Each of these is a good object but for one place, and refused for that place.
+#[test]
+fn broken_packages_and_sources_are_refused() {
+    let source = json!({
+        "apiVersion": "cozystack.io/v1alpha1", "kind": "PackageSource",
+        "metadata": {"name": "cozystack.gizmo"},
+        "spec": {
+            "sourceRef": {"kind": "OCIRepository", "name": "gizmo-packages", "namespace": "cozy-system", "path": "/"},
+            "variants": [
+                {
+                    "name": "default",
+                    "dependsOn": ["cozystack.gadget"],
+                    "libraries": [{"name": "cozy-lib", "path": "library/cozy-lib"}, {"path": "library/other"}],
+                    "components": [
+                        {"name": "gizmo", "path": "apps/gizmo", "libraries": ["cozy-lib", "other"]},
+                        {"name": "operator", "path": "system/operator", "valuesFiles": ["values.yaml"],
+                         "install": {"namespace": "cozy-gizmo", "releaseName": "gizmo-operator", "dependsOn": ["crds"]}},
+                        {"name": "crds", "path": "system/crds", "install": {"namespace": "cozy-gizmo", "dependsOn": []}},
+                    ],
+                },
+                {"name": "big", "dependsOn": [], "components": [{"name": "crds", "path": "system/crds"}]},
+            ],
+        },
+    });
+    let installed = json!({
+        "apiVersion": "cozystack.io/v1alpha1", "kind": "Package",
+        "metadata": {"name": "cozystack.gizmo"},
+        "spec": {"variant": "default", "ignoreDependencies": ["cozystack.gadget"], "components": {
+            "operator": {"enabled": true, "values": {"replicas": 2}}, "crds": {"values": {}}}},
+    });
+    let gadget = json!({
+        "apiVersion": "cozystack.io/v1alpha1", "kind": "PackageSource",
+        "metadata": {"name": "cozystack.gadget"},
+        "spec": {"variants": [{"name": "default", "dependsOn": ["cozystack.widget"]}]},
+    });
+    let widget = json!({
+        "apiVersion": "cozystack.io/v1alpha1", "kind": "PackageSource",
+        "metadata": {"name": "cozystack.widget"},
+        "spec": {"variants": [{"name": "default", "dependsOn": ["cozystack.gizmo", "cozystack.clock"]}]},
+    });
+    let of = |objects: &[&Value]| {
+        judge(
+            objects
+                .iter()
+                .flat_map(|object| documents(&object.to_string()))
+                .collect(),
+        )
+    };
+    assert!(created(&of(&[]), &source).allowed);
+    assert!(created(&of(&[&source]), &installed).allowed);
+    let variant = "spec.variants[0]";
+    let components = "spec.variants[0].components";
+    let long = |length: usize| "x".repeat(length);
+    let table = [
+        (
+            "/spec/sourceRef/name",
+            json!("gizmo.packages"),
+            "spec.sourceRef.name".to_owned(),
+        ),
+        (
+            "/spec/sourceRef/name",
+            json!("Gizmo"),
+            "spec.sourceRef.name".to_owned(),
+        ),
+        (
+            "/spec/sourceRef/name",
+            json!("-gizmo"),
+            "spec.sourceRef.name".to_owned(),
+        ),
+        (
+            "/spec/sourceRef/name",
+            json!(long(64)),
+            "spec.sourceRef.name".to_owned(),
+        ),
+        (
+            "/spec/sourceRef/path",
+            json!("packages/../.."),
+            "spec.sourceRef.path".to_owned(),
+        ),
+        (
+            "/spec/variants/0/name",
+            json!(""),
+            format!("{variant}.name"),
+        ),
+        (
+            "/spec/variants/0/name",
+            json!("De_fault"),
+            format!("{variant}.name"),
+        ),
+        (
+            "/spec/variants/0/name",
+            json!("big"),
+            "spec.variants[1].name".to_owned(),
+        ),
+        (
+            "/spec/variants/0/dependsOn/0",
+            json!("cozystack.gizmo"),
+            format!("{variant}.dependsOn[0]"),
+        ),
+        (
+            "/spec/variants/1/dependsOn",
+            json!(["a", "cozystack.gizmo"]),
+            "spec.variants[1].dependsOn[1]".to_owned(),
+        ),
+        (
+            "/spec/variants/0/libraries/1/path",
+            json!("other/cozy-lib"),
+            format!("{variant}.libraries[1].name"),
+        ),
+        (
+            "/spec/variants/0/libraries/1/path",
+            json!("library/other/"),
+            format!("{variant}.libraries[1].path"),
+        ),
+        (
+            "/spec/variants/0/libraries/0/path",
+            json!("/library"),
+            format!("{variant}.libraries[0].path"),
+        ),
+        (
+            "/spec/variants/0/libraries/0/path",
+            json!("../library"),
+            format!("{variant}.libraries[0].path"),
+        ),
+        (
+            "/spec/variants/0/libraries/0/path",
+            json!(""),
+            format!("{variant}.libraries[0].path"),
+        ),
+        (
+            "/spec/variants/0/libraries/0/name",
+            json!("a/b"),
+            format!("{variant}.libraries[0].name"),
+        ),
+        (
+            "/spec/variants/0/libraries/0/name",
+            json!("lib"),
+            format!("{components}[0].libraries[0]"),
+        ),
+        (
+            "/spec/variants/0/components/0/libraries/1",
+            json!("cozylib"),
+            format!("{components}[0].libraries[1]"),
+        ),
+        (
+            "/spec/variants/0/components/0/name",
+            json!(""),
+            format!("{components}[0].name"),
+        ),
+        (
+            "/spec/variants/0/components/0/name",
+            json!("operator"),
+            format!("{components}[1].name"),
+        ),
+        (
+            "/spec/variants/0/components/0/name",
+            json!("Gizmo"),
+            format!("{components}[0].name"),
+        ),
+        (
+            "/spec/variants/0/components/0/name",
+            json!("gizmo "),
+            format!("{components}[0].name"),
+        ),
+        (
+            "/spec/variants/0/components/0/name",
+            json!("gizmo-"),
+            format!("{components}[0].name"),
+        ),
+        (
+            "/spec/variants/0/components/0/name",
+            json!(long(231)),
+            format!("{components}[0].name"),
+        ),
+        (
+            "/spec/variants/0/components/2/name",
+            json!("crd"),
+            format!("{components}[1].install.dependsOn[0]"),
+        ),
+        (
+            "/spec/variants/1/components",
+            json!([{"name": "x.y", "path": "p"}, {"name": "x-y", "path": "p"}]),
+            "spec.variants[1].components[1].name".to_owned(),
+        ),
+        (
+            "/spec/variants/0/components/0/path",
+            json!("/apps/gizmo"),
+            format!("{components}[0].path"),
+        ),
+        (
+            "/spec/variants/0/components/0/path",
+            json!("apps/gizmo/"),
+            format!("{components}[0].path"),
+        ),
+        (
+            "/spec/variants/0/components/0/path",
+            json!("apps/../gizmo"),
+            format!("{components}[0].path"),
+        ),
+        (
+            "/spec/variants/0/components/1/path",
+            json!(""),
+            format!("{components}[1].path"),
+        ),
+        (
+            "/spec/variants/0/components/1/valuesFiles/0",
+            json!("../values.yaml"),
+            format!("{components}[1].valuesFiles[0]"),
+        ),
+        (
+            "/spec/variants/0/components/1/install/namespace",
+            json!(""),
+            format!("{components}[1].install.namespace"),
+        ),
+        (
+            "/spec/variants/0/components/1/install/namespace",
+            json!("Cozy"),
+            format!("{components}[1].install.namespace"),
+        ),
+        (
+            "/spec/variants/0/components/1/install/namespace",
+            json!("cozy.gizmo"),
+            format!("{components}[1].install.namespace"),
+        ),
+        (
+            "/spec/variants/0/components/1/install/namespace",
+            json!(long(64)),
+            format!("{components}[1].install.namespace"),
+        ),
+        (
+            "/spec/variants/0/components/1/install",
+            json!({}),
+            format!("{components}[1].install.namespace"),
+        ),
+        (
+            "/spec/variants/0/components/1/install/releaseName",
+            json!(long(54)),
+            format!("{components}[1].install.releaseName"),
+        ),
+        (
+            "/spec/variants/0/components/1/install/releaseName",
+            json!("Gizmo_Operator"),
+            format!("{components}[1].install.releaseName"),
+        ),
+        (
+            "/spec/variants/0/components/1/install/releaseName",
+            json!("crds"),
+            format!("{components}[2].install.releaseName"),
+        ),
+        (
+            "/spec/variants/0/components/1/install/dependsOn/0",
+            json!("operator"),
+            format!("{components}[1].install.dependsOn[0]"),
+        ),
+        (
+            "/spec/variants/0/components/1/install/dependsOn/0",
+            json!("gizmo"),
+            format!("{components}[1].install.dependsOn[0]"),
+        ),
+        (
+            "/spec/variants/0/components/1/install/dependsOn/0",
+            json!("nothing"),
+            format!("{components}[1].install.dependsOn[0]"),
+        ),
+        (
+            "/spec/variants/0/components/2/install/dependsOn",
+            json!(["operator"]),
+            format!("{components}[2].install.dependsOn[0]"),
+        ),
+    ];
+    let edited = |object: &Value, pointer: &str, value: &Value| {
+        let mut object = object.clone();
+        let (parent, member) = pointer.rsplit_once('/').unwrap();
+        match object.pointer_mut(pointer) {
+            Some(place) => place.clone_from(value),
+            None => object.pointer_mut(parent).unwrap()[member] = value.clone(),
+        }
+        object
+    };
+    let refused = |judge: &Judge, object: &Value, field: &str| {
+        let report = created(judge, object);
+        let fields: Vec<&str> = report
+            .violations
+            .iter()
+            .map(|found| found.field.as_str())
+            .collect();
+        assert!(!report.allowed, "{field}: {object}");
+        assert!(fields.contains(&field), "{field}: {fields:?}");
+        for found in &report.violations {
+            assert!(found.rule.starts_with("package"), "{found:?}");
+        }
+    };
+    let (empty, full) = (of(&[]), of(&[&source]));
+    let mut broken = 0;
+    for (pointer, value, field) in &table {
+        refused(&empty, &edited(&source, pointer, value), field);
+        broken += 1;
+    }
+    refused(
+        &of(&[&gadget, &widget]),
+        &source,
+        "spec.variants[0].dependsOn[0]",
+    );
+    for (pointer, value, field) in [
+        ("/spec/variant", json!("defualt"), "spec.variant"),
+        ("/spec/variant", json!("none"), "spec.variant"),
+        ("/spec/variant", json!("big"), "spec.components.operator"),
+        (
+            "/spec/components/gizmos",
+            json!({}),
+            "spec.components.gizmos",
+        ),
+        (
+            "/spec/components/operator/values",
+            json!("replicas: 2"),
+            "spec.components.operator.values",
+        ),
+        (
+            "/spec/components/crds/values",
+            json!([]),
+            "spec.components.crds.values",
+        ),
+        (
+            "/spec/components/crds/values",
+            json!(false),
+            "spec.components.crds.values",
+        ),
+    ] {
+        refused(&full, &edited(&installed, pointer, &value), field);
+        broken += 1;
+    }
+    assert!(broken >= 40, "{broken}");
 }

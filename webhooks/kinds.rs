@@ -3,12 +3,15 @@
 use crate::contract::companions::BY_PARENT;
 use crate::contract::{Content, Index, Object, Read, Resource};
 use crate::cozystack_resource_definition::catalogue::artifact_name;
-use serde_json::Value;
+use crate::packages::{Source, Variant};
 
 /// Label of a HelmRelease that says which kind of application it is.
 pub const APPLICATION_KIND_LABEL: &str = "apps.cozystack.io/application.kind";
 
-/// Flux HelmReleases, by the kind of application behind them.
+/// Label of a HelmRelease that says which Package made it.
+pub const PACKAGE_LABEL: &str = "cozystack.io/package";
+
+/// Flux HelmReleases, by the kind of application or the Package behind them.
 pub static HELM_RELEASES: Read = Read {
     resource: Resource {
         group: "helm.toolkit.fluxcd.io",
@@ -18,7 +21,10 @@ pub static HELM_RELEASES: Read = Read {
         namespaced: true,
     },
     content: Content::Metadata,
-    indexes: &[&HELM_RELEASES_BY_APPLICATION_KIND],
+    indexes: &[
+        &HELM_RELEASES_BY_APPLICATION_KIND,
+        &HELM_RELEASES_BY_PACKAGE,
+    ],
 };
 
 /// HelmReleases by the label that names the application's kind.
@@ -27,6 +33,18 @@ pub static HELM_RELEASES_BY_APPLICATION_KIND: Index = Index {
     keys: |release| {
         release
             .label(APPLICATION_KIND_LABEL)
+            .map(ToOwned::to_owned)
+            .into_iter()
+            .collect()
+    },
+};
+
+/// HelmReleases by the label that names their Package.
+pub static HELM_RELEASES_BY_PACKAGE: Index = Index {
+    name: "package",
+    keys: |release| {
+        release
+            .label(PACKAGE_LABEL)
             .map(ToOwned::to_owned)
             .into_iter()
             .collect()
@@ -46,7 +64,7 @@ pub static HELM_CHARTS: Read = Read {
     indexes: &[&BY_PARENT],
 };
 
-/// Package sources, by the artifacts that are made of them.
+/// Package sources, by what is made of them and by what they depend on.
 pub static PACKAGE_SOURCES: Read = Read {
     resource: Resource {
         group: "cozystack.io",
@@ -56,7 +74,11 @@ pub static PACKAGE_SOURCES: Read = Read {
         namespaced: false,
     },
     content: Content::Full,
-    indexes: &[&PACKAGE_SOURCES_BY_ARTIFACT],
+    indexes: &[
+        &PACKAGE_SOURCES_BY_ARTIFACT,
+        &PACKAGE_SOURCES_BY_RELEASE,
+        &PACKAGE_SOURCES_BY_DEPENDENCY,
+    ],
 };
 
 /// Package sources by artifact name: one artifact a component of every variant that has a path, installed or not.
@@ -66,25 +88,55 @@ pub static PACKAGE_SOURCES_BY_ARTIFACT: Index = Index {
 };
 
 fn artifacts(source: &Object) -> Vec<String> {
-    let list = |value: Option<&Value>| value.and_then(Value::as_array).cloned().unwrap_or_default();
-    let text = |value: &Value, member: &str| {
-        value
-            .get(member)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned()
-    };
     let mut names = Vec::new();
-    for variant in list(source.value.pointer("/spec/variants")) {
-        for component in list(variant.get("components")) {
-            if !text(&component, "path").is_empty() {
+    for variant in Source::of(source).variants() {
+        for component in variant.components() {
+            if !component.path().is_empty() {
                 names.push(artifact_name(
                     &source.name,
-                    &text(&variant, "name"),
-                    &text(&component, "name"),
+                    variant.name(),
+                    component.name(),
                 ));
             }
         }
     }
     names
 }
+
+/// Package sources by `namespace/name` of the HelmReleases that a Package of some variant makes.
+pub static PACKAGE_SOURCES_BY_RELEASE: Index = Index {
+    name: "release",
+    keys: |source| {
+        Source::of(source)
+            .variants()
+            .flat_map(Variant::components)
+            .filter_map(|component| component.install()?.release())
+            .collect()
+    },
+};
+
+/// Package sources by the Packages that some variant of them depends on. Which variant counts only the Package of the
+/// same name says.
+pub static PACKAGE_SOURCES_BY_DEPENDENCY: Index = Index {
+    name: "dependency",
+    keys: |source| {
+        Source::of(source)
+            .variants()
+            .flat_map(Variant::depends_on)
+            .map(ToOwned::to_owned)
+            .collect()
+    },
+};
+
+/// Packages. Each has the name of its source.
+pub static PACKAGES: Read = Read {
+    resource: Resource {
+        group: "cozystack.io",
+        version: "v1alpha1",
+        plural: "packages",
+        kind: "Package",
+        namespaced: false,
+    },
+    content: Content::Full,
+    indexes: &[],
+};

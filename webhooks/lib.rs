@@ -24,6 +24,9 @@ pub mod contract;
 pub mod cozystack_resource_definition;
 pub mod crds;
 pub mod kinds;
+pub mod package;
+pub mod package_source;
+pub mod packages;
 pub mod platform;
 pub mod schema;
 pub mod settings;
@@ -35,5 +38,7 @@ pub static REGISTRY: &[&Webhook] = &[
     &application_definition::WEBHOOK,
     &application_values::WEBHOOK,
     &cozystack_resource_definition::WEBHOOK,
+    &package::WEBHOOK,
+    &package_source::WEBHOOK,
     &settings::WEBHOOK,
 ];

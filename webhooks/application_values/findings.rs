@@ -1,7 +1,7 @@
 //! What the library finds, in sentences: what stands there and what would be right, at the HelmRelease's field and at
 //! the field that the tenant wrote.
 
-use crate::contract::settings::nearest;
+use crate::contract::nearest;
 use crate::contract::{FieldPath, Path, Violation};
 use crate::schema::dialect::expected_format;
 use jsonschema::error::{TypeKind, ValidationErrorKind};

@@ -1,7 +1,7 @@
 //! Values as Helm and the API server would look at them: without nulls that only stand for absence. On the way, names
 //! that the schema does not know but nearly does.
 
-use crate::contract::settings::nearest;
+use crate::contract::nearest;
 use crate::contract::{FieldPath, Path};
 use crate::schema::dialect::PRESERVE_UNKNOWN;
 use serde_json::{Map, Value};

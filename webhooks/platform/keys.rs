@@ -2,7 +2,7 @@
 
 use super::values::Version;
 use super::{text, warn};
-use crate::contract::{Path, Verdict, Violation, settings, syntax};
+use crate::contract::{Path, Verdict, Violation, nearest, syntax};
 use serde_json::{Map, Value};
 
 /// A key that differs from a known one by no more than this many edits is misspelt.
@@ -414,7 +414,7 @@ pub(super) fn unknown(
 ) {
     let path = path.member(name);
     let candidates = known.filter(|_| name.len() <= SUGGESTED_FOR_MAX_BYTES);
-    match settings::nearest(name, candidates.map(ToOwned::to_owned)) {
+    match nearest(name, candidates.map(ToOwned::to_owned)) {
         Some(nearest) if is_misspelt(name, &nearest) => verdict.refuse(Violation::forbidden(
             &path,
             format!("is no value of the platform; did you mean {nearest}?"),

@@ -1,7 +1,7 @@
 //! The Packages that the bundles bring, and when.
 
 use super::values::{ISP_FULL, ISP_FULL_GENERIC, ISP_HOSTED, Version};
-use crate::contract::{settings, syntax};
+use crate::contract::{nearest, syntax};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
@@ -241,7 +241,7 @@ pub fn nearest_package(name: &str) -> Option<String> {
         .iter()
         .filter_map(|known| known.name.strip_prefix(PREFIX))
         .map(ToOwned::to_owned);
-    settings::nearest(bare, bare_names).map(|nearest| format!("{PREFIX}{nearest}"))
+    nearest(bare, bare_names).map(|nearest| format!("{PREFIX}{nearest}"))
 }
 
 /// The `system.variant`s with which the IaaS bundle renders (`templates/bundles/iaas.yaml`).
