@@ -82,6 +82,7 @@ pub fn follow(assets: &Path) {
         "applicationdefinitions",
         "cozystackresourcedefinitions",
         "helmreleases",
+        "packages",
         "packagesources",
     ] {
         assert!(
@@ -97,7 +98,7 @@ pub fn follow(assets: &Path) {
     definitions::install_helm_release_crd(&cluster.plane);
     let began = std::time::Instant::now();
     eventually("the new kinds are watched", || {
-        readyz(&cluster).matches("synced").count() == 4
+        readyz(&cluster).matches("synced").count() == 5
     });
     assert!(began.elapsed().as_secs() < 10, "{:?}", began.elapsed());
     let id = service.id();
