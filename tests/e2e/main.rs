@@ -25,6 +25,7 @@ mod crds;
 mod definitions;
 mod engine;
 mod image;
+mod packages;
 mod settings;
 mod values;
 mod yaml;
@@ -87,6 +88,10 @@ fn main() -> ExitCode {
         ("the_audit_reports", audit::reports),
         ("the_chart_is_sound", chart::is_sound),
         ("the_chart_lives_and_dies", chart::lives_and_dies),
+        (
+            "packages_are_held_to_their_sources",
+            packages::held_to_their_sources,
+        ),
         ("the_image_runs", image::runs),
     ];
     if arguments.list {
