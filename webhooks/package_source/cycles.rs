@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 /// How many sources are looked at behind one. A platform has about a hundred.
 const FOLLOWED_SOURCES_MAX: usize = 1_000;
 
-/// The cycles of a graph, by the edge that is to blame: of each shortest cycle through an edge the one that leaves its
-/// first name in the alphabet, so that the order of lists does not matter. The way is the whole circle.
+/// The cycles of a graph, by the edge that is to blame: the one that leaves the first name of the alphabet, so that the
+/// order of lists does not matter. The way is the whole circle, the shortest of that edge.
 pub fn within<'a>(
     edges: &BTreeMap<&'a str, Vec<&'a str>>,
     deadline: Deadline,
@@ -18,9 +18,7 @@ pub fn within<'a>(
     let mut cycles = HashMap::new();
     for (from, to) in &edges {
         for to in to {
-            if let Some(mut way) = way(&edges, to, from, deadline)?
-                && way.iter().all(|name| from <= name)
-            {
+            if let Some(mut way) = way(&edges, to, from, from, deadline)? {
                 way.insert(0, from);
                 cycles.insert((*from, *to), way);
             }
@@ -63,15 +61,16 @@ fn in_circles<'a>(edges: &BTreeMap<&'a str, Vec<&'a str>>) -> BTreeMap<&'a str, 
     left
 }
 
-/// The shortest way between two names, both included.
+/// The shortest way between two names, both included, by names that do not come before `first`.
 fn way<'a>(
     edges: &BTreeMap<&'a str, BTreeSet<&'a str>>,
     from: &'a str,
     to: &'a str,
+    first: &str,
     deadline: Deadline,
 ) -> Result<Option<Vec<&'a str>>, Fault> {
     let mut came_from: HashMap<&str, &str> = HashMap::new();
-    let mut queue = VecDeque::from([from]);
+    let mut queue: VecDeque<&str> = [from].into_iter().filter(|from| *from >= first).collect();
     while let Some(here) = queue.pop_front() {
         deadline.check()?;
         if here == to {
@@ -86,7 +85,8 @@ fn way<'a>(
             way.reverse();
             return Ok(Some(way));
         }
-        for next in edges.get(here).into_iter().flatten() {
+        let nexts = edges.get(here).into_iter().flatten();
+        for next in nexts.filter(|next| **next >= first) {
             if *next != from && !came_from.contains_key(next) {
                 came_from.insert(next, here);
                 queue.push_back(next);
@@ -193,7 +193,7 @@ pub fn check(
             let is_ignored = package
                 .as_ref()
                 .is_some_and(|package| Package::of(package).ignores(dependency));
-            if let Some(circle) = way(&certain, dependency, name, request.deadline)?
+            if let Some(circle) = way(&certain, dependency, name, "", request.deadline)?
                 && !is_ignored
             {
                 verdict.refuse(Violation::invalid(
@@ -204,7 +204,7 @@ pub fn check(
                         circle.join(" -> ")
                     ),
                 ));
-            } else if let Some(circle) = way(&possible, dependency, name, request.deadline)? {
+            } else if let Some(circle) = way(&possible, dependency, name, "", request.deadline)? {
                 verdict.warn(format!(
                     "{}: may make a cycle: {name} -> {}",
                     path.to_field(),
@@ -254,6 +254,10 @@ mod tests {
         assert_eq!(
             cycles(&[("a", &["b", "c"]), ("b", &["a"]), ("c", &["a"])]),
             ["a b a", "a c a"]
+        );
+        assert_eq!(
+            cycles(&[("a", &["b"]), ("b", &["a", "c"]), ("c", &["b"])]),
+            ["a b a", "b c b"]
         );
     }
 
