@@ -299,12 +299,12 @@ impl RuleSettings<'_> {
         }
     }
 
-    /// The version of that name.
+    /// The version of that name, where somebody has set it.
     #[must_use]
-    pub fn version(&self, name: &str) -> Version {
-        match self.value(name) {
-            Some(SettingValue::Version(version)) => version,
-            _ => Version::release(0, 0, 0),
+    pub fn given_version(&self, name: &str) -> Option<Version> {
+        match self.values.get(&format!("{}.{name}", self.declaration.id)) {
+            Some(SettingValue::Version(version)) => Some(*version),
+            _ => None,
         }
     }
 }

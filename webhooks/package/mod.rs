@@ -44,9 +44,9 @@ pub static WEBHOOK: Webhook = Webhook {
             kind: SettingKind::Version {
                 default: "v1.0.0-alpha.1",
             },
-            summary: "The platform's release: before v1.3.0 Helm deletes the Packages that a bundle no longer has.",
+            summary: "The platform's release, by whose rules its Package is judged; unset, the installed source tells it.",
         }],
-        refusals: &[&REFUSALS],
+        refusals: &[&REFUSALS, &crate::platform::REFUSALS],
     },
     validate: Some(&Package),
     mutate: None,
@@ -93,6 +93,9 @@ impl Validate for Package {
         let source = request.cluster.get(&PACKAGE_SOURCES, "", name);
         let source = source.as_deref().map(Source::of);
         checks::check(name, package, source, request, verdict)?;
+        if name == platform::NAME {
+            platform::check(package, request, verdict);
+        }
         if let Some(old) = old {
             removals::change(name, (Spec(&old.spec), package), source, request, verdict)?;
         }

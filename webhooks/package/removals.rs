@@ -1,6 +1,6 @@
 //! What goes with a change or a deletion: HelmReleases, Packages, and what others wait for.
 
-use super::{PLATFORM_VERSION, component_path, dependents, platform};
+use super::{component_path, dependents, platform};
 use crate::contract::{Fault, Object, Path, Request, Verdict, Violation};
 use crate::kinds::{HELM_RELEASES, HELM_RELEASES_BY_PACKAGE, PACKAGE_SOURCES, PACKAGES};
 use crate::packages::{Component, Package, Source};
@@ -58,8 +58,9 @@ pub fn deletion(
     verdict.warn_naming("it is a dependency, directly or not, of ", &dependents, "");
     verdict.warn_naming("with it go HelmReleases: ", &releases(name, request), "");
     if name == platform::NAME {
-        let emitted = platform::emitted(package).unwrap_or_default();
-        let deleted = deleted_by_helm(emitted.keys(), request);
+        let emitted =
+            platform::emitted(package, platform::version(package, request)).unwrap_or_default();
+        let deleted = deleted_by_helm(emitted.keys().copied(), package, request);
         warn_of_deleted(&deleted, verdict);
     }
     Ok(())
@@ -135,11 +136,12 @@ struct Deleted {
     releases: Vec<String>,
 }
 
-fn deleted_by_helm<'n>(
-    names: impl Iterator<Item = &'n String>,
+fn deleted_by_helm(
+    names: impl Iterator<Item = &'static str>,
+    platform: Package<'_>,
     request: &Request<'_>,
 ) -> Vec<Deleted> {
-    if request.settings.version(PLATFORM_VERSION) >= platform::KEEPS_PACKAGES {
+    if platform::version(platform, request).keeps_packages() {
         return Vec::new();
     }
     let is_kept = |package: &Object| {
@@ -152,7 +154,7 @@ fn deleted_by_helm<'n>(
             package.is_some_and(|package| !is_kept(&package))
         })
         .map(|name| Deleted {
-            name: name.clone(),
+            name: name.to_owned(),
             releases: releases(name, request),
         })
         .collect()
@@ -182,11 +184,15 @@ fn change_of_platform(
     request: &Request<'_>,
     verdict: &mut Verdict,
 ) -> Result<(), Fault> {
-    let (Some(before), Some(after)) = (platform::emitted(old), platform::emitted(new)) else {
+    let emitted = |package| platform::emitted(package, platform::version(package, request));
+    let (Some(before), Some(after)) = (emitted(old), emitted(new)) else {
         return Ok(());
     };
-    let gone = before.keys().filter(|name| !after.contains_key(*name));
-    let deleted = deleted_by_helm(gone, request);
+    let gone = before
+        .keys()
+        .filter(|name| !after.contains_key(*name))
+        .copied();
+    let deleted = deleted_by_helm(gone, new, request);
     let mut lost: Vec<String> = deleted
         .iter()
         .filter(|package| package.name == platform::NETWORKING)
@@ -214,8 +220,8 @@ fn change_of_platform(
 
 /// The HelmReleases that Packages lose because they come in another variant.
 fn orphans_of_emitted(
-    before: &BTreeMap<String, &'static str>,
-    after: &BTreeMap<String, &'static str>,
+    before: &BTreeMap<&'static str, &'static str>,
+    after: &BTreeMap<&'static str, &'static str>,
     request: &Request<'_>,
 ) -> Vec<(String, Vec<String>)> {
     after
@@ -226,7 +232,7 @@ fn orphans_of_emitted(
             let source = request.cluster.get(&PACKAGE_SOURCES, "", name)?;
             let source = Some(Source::of(&source));
             let orphans = orphans(name, Package::of(&package), source, variant, request);
-            Some((name.clone(), orphans))
+            Some(((*name).to_owned(), orphans))
         })
         .collect()
 }

@@ -23,7 +23,7 @@ mod tests;
 mod text;
 mod values;
 
-pub use packages::{emitted, is_known_package, nearest_package};
+pub use packages::{NETWORKING, emitted, is_known_package, nearest_package, renders};
 pub use refusals::REFUSALS;
 pub use values::{VARIANTS, Version, defaults, merge, merged, variants};
 

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 /// What all names of the platform's Packages start with.
 const PREFIX: &str = "cozystack.";
 /// The Package without which nothing else becomes ready.
-pub(super) const NETWORKING: &str = "cozystack.networking";
+/// The Package without which a cluster has no network.
+pub const NETWORKING: &str = "cozystack.networking";
 const ENGINE: &str = "cozystack.cozystack-engine";
 /// It waits for a Package that no bundle brings.
 pub(super) const BOOTBOX: &str = "cozystack.bootbox";
@@ -348,6 +349,16 @@ impl<'v> Bundles<'v> {
             _ => known.variant,
         }
     }
+}
+
+/// Whether the bundles render for these [`merged`](super::merged) values: otherwise Helm leaves everything as it is.
+#[must_use]
+pub fn renders(merged: &Map<String, Value>, version: Version) -> bool {
+    let bundles = Bundles::of(merged);
+    let fits = |variants: &[&str]| variants.contains(&bundles.variant());
+    (!bundles.is_enabled("iaas") || fits(iaas_variants(version)))
+        && (!(bundles.is_enabled("paas") || bundles.is_enabled("naas"))
+            || fits(hosting_variants(version)))
 }
 
 /// The Packages that the bundles bring for these [`merged`](super::merged) values, and the variant of each. Complete

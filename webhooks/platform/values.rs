@@ -1,5 +1,6 @@
 //! The releases, the variants, what they set by default, and how Helm lays values over each other.
 
+use crate::contract::Version as Release;
 use serde_json::{Map, Value, json};
 use std::fmt;
 
@@ -44,28 +45,9 @@ impl Version {
         }
     }
 
-    /// Whose rules count for the release of that tag, such as `v1.0.0-alpha.1`, `1.5.2` or `v1.6.2@sha256:...`.
-    /// None when it is no release, or one before there were Packages.
+    /// Whose rules count for that release.
     #[must_use]
-    pub fn parse(text: &str) -> Option<Version> {
-        let tag = text.split(['@', '+']).next().unwrap_or_default();
-        let tag = tag.strip_prefix('v').unwrap_or(tag);
-        let (numbers, pre_release) = match tag.split_once('-') {
-            Some((numbers, pre_release)) => (numbers, Some(pre_release)),
-            None => (tag, None),
-        };
-        let mut numbers = numbers.split('.').map(|digits| {
-            let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-            is_number.then(|| digits.parse::<u32>().ok()).flatten()
-        });
-        let release = (numbers.next()??, numbers.next()??, numbers.next()??);
-        if numbers.next().is_some() || pre_release == Some("") {
-            return None;
-        }
-        // A pre-release comes before its release.
-        let is_at_least = |minor: u32| {
-            release > (1, minor, 0) || (release == (1, minor, 0) && pre_release.is_none())
-        };
+    pub fn of(release: Release) -> Version {
         [
             (6, Version::V1_6),
             (5, Version::V1_5),
@@ -74,9 +56,9 @@ impl Version {
             (0, Version::V1_0),
         ]
         .into_iter()
-        .find(|(minor, _)| is_at_least(*minor))
-        .map(|(_, version)| version)
-        .or_else(|| (release == (1, 0, 0)).then_some(Version::V1_0Alpha1))
+        // What comes before a release goes by the rules before it.
+        .find(|(minor, _)| release >= Release::release(1, *minor, 0))
+        .map_or(Version::V1_0Alpha1, |(_, version)| version)
     }
 
     /// Whether a Package that is no longer emitted stays. Before v1.3.0 Helm deletes it, and its HelmReleases go
