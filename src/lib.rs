@@ -26,6 +26,7 @@
 pub mod audit;
 pub mod cases;
 pub mod certs;
+pub mod charts;
 pub mod cli;
 pub mod cluster;
 pub mod companions;

@@ -67,6 +67,18 @@ pub fn documents(text: &str) -> Result<Vec<Document>, Error> {
     Ok(documents)
 }
 
+/// The first document of a text as Helm reads the files of a chart: like kubectl, but of a key that is there twice it
+/// silently takes the last. Null when the text holds nothing.
+///
+/// # Errors
+/// The first thing that cannot be read, with its line.
+pub fn first_document(text: &str) -> Result<Value, Error> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut reader = Reader::new(text, 0);
+    reader.takes_duplicates = true;
+    reader.first()
+}
+
 /// The text split at its `---` lines, each part with the number of lines before it. kubectl does this before it
 /// reads any YAML, so that anchors do not reach from one document to the next.
 fn parts(text: &str) -> Result<Vec<(usize, &str)>, Error> {
@@ -109,6 +121,8 @@ struct Reader<'a> {
     anchors: HashMap<usize, (Value, usize)>,
     values: usize,
     line: usize,
+    /// The last of several equal keys wins.
+    takes_duplicates: bool,
 }
 
 impl<'a> Reader<'a> {
@@ -119,6 +133,7 @@ impl<'a> Reader<'a> {
             anchors: HashMap::new(),
             values: 0,
             line: 1,
+            takes_duplicates: false,
         }
     }
 
@@ -161,6 +176,17 @@ impl<'a> Reader<'a> {
                     let (value, _) = self.value(event, 0)?;
                     found = Some((line, value));
                 }
+            }
+        }
+    }
+
+    /// The first document, whatever follows it.
+    fn first(mut self) -> Result<Value, Error> {
+        loop {
+            match self.next()? {
+                Event::StreamStart | Event::DocumentStart(..) => {}
+                Event::StreamEnd | Event::DocumentEnd => return Ok(Value::Null),
+                event => return self.value(event, 0).map(|(value, _)| value),
             }
         }
     }
@@ -250,7 +276,9 @@ impl<'a> Reader<'a> {
                 },
                 _ => return Err(error(line, "a key must be a string, a number or a boolean")),
             };
-            if let Some(first) = lines.insert(key.clone(), line) {
+            if let Some(first) = lines.insert(key.clone(), line)
+                && !self.takes_duplicates
+            {
                 return Err(error(
                     line,
                     format!("key {key:?} is already defined in line {first}"),
