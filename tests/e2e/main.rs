@@ -21,6 +21,7 @@ mod bridge;
 mod caches;
 mod certs;
 mod chart;
+mod chart_values;
 mod crds;
 mod definitions;
 mod engine;
@@ -74,6 +75,7 @@ fn main() -> ExitCode {
             certs::of_others_are_respected,
         ),
         ("yaml_is_read_as_kubectl_reads_it", yaml::as_kubectl),
+        ("values_are_judged_as_helm_judges_them", chart_values::as_helm),
         ("the_bridge_keeps_in_step", bridge::keeps_in_step),
         (
             "the_bridge_lets_go_and_leaves_alone",

@@ -210,6 +210,9 @@ fn import(node: &Rc<RefCell<Node<'_>>>) -> Result<(), Mismatch> {
                 Import::At { child, parent } => (child, parent),
             };
             if let Some(found) = lookup(&merged, &format!("{name}.{child}")) {
+                // Of an empty map Helm makes another one (`AsMap`), which is then not shared.
+                let is_empty = found.borrow().is_empty();
+                let found = if is_empty { Table::default() } else { found };
                 coalesce_tables(&gathered, &nested(&parent, found), true);
             }
         }

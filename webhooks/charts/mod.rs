@@ -183,6 +183,17 @@ impl Compiled {
         judgement
     }
 
+    /// The values that templates would get from the user's values, those of subcharts among them, unless Helm stops
+    /// before it has them. Schemas are not asked.
+    #[must_use]
+    pub fn merged(&self, values: &Value) -> Option<Value> {
+        let user = table_of(&as_go(values.clone()));
+        let root = dependencies::instance(&self.root);
+        dependencies::process(&root, &user).ok()?;
+        let merged = coalesce::coalesced(&root, &user, false).ok()?;
+        Some(Tree::Table(merged).to_value())
+    }
+
     /// Where the user's values leave the defaults of charts that have no schema: keys that are nowhere in the
     /// defaults, and scalars where a map or list is (and the reverse). Never a reason to refuse.
     #[must_use]
