@@ -1,7 +1,7 @@
 //! Formats as `santhosh-tekuri/jsonschema` v6 understands them: the same in every draft in which formats count.
 
+use core::net::{Ipv4Addr, Ipv6Addr};
 use jsonschema::{Draft, ValidationOptions};
-use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Longest host name and its longest label, in bytes; longest mail address and its longest local part.
 const HOST_MAX_BYTES: usize = 253;
