@@ -359,7 +359,10 @@ fn check(assets: &Path, folder: &Path, position: usize, pair: &Pair, ready: &Rea
         .iter()
         .map(|text| yaml::first_document(text).unwrap())
         .collect();
-    let values = webhooks::charts::merged(&values);
+    let values = match values.as_slice() {
+        [one] => one.clone(),
+        several => webhooks::charts::merged(several),
+    };
     let ours = compiled.judge(&FieldPath::default(), &values);
     assert!(
         ours.unjudged.is_empty(),

@@ -151,7 +151,7 @@ impl Compiled {
 
     /// What Helm would say of the user's values, which stand at `base`.
     ///
-    /// `values` is what `-f` gives, or `spec.values`: an object; anything else is nothing.
+    /// `values` is what `-f` gives, or `spec.values`: an object, or null.
     #[must_use]
     pub fn judge(&self, base: &FieldPath, values: &Value) -> Judgement {
         let mut judgement = Judgement::default();
@@ -164,6 +164,16 @@ impl Compiled {
         }
         if let Some(missing) = self.missing_subcharts() {
             judgement.violations.push(Violation::policy(missing));
+            return judgement;
+        }
+        if !values.is_object() && !values.is_null() {
+            judgement.violations.push(Violation {
+                field: base.clone(),
+                cause: Cause::TypeInvalid,
+                found: Some(schema::kind_of(values).into()),
+                detail: "must be an object".to_owned(),
+                insistable: false,
+            });
             return judgement;
         }
         let values = as_go(values.clone());

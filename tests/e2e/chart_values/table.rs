@@ -601,6 +601,11 @@ fn broken() -> Vec<Row> {
             vec!["", "{on: false}"],
         ),
         (
+            "values of the user that are no map",
+            plain("{}"),
+            vec!["[1]", "text", "1", "false", "null", "~", "# nothing"],
+        ),
+        (
             "values that are a list",
             Made::new("plain").values("[1]"),
             vec![""],
