@@ -265,7 +265,7 @@ fn unpack(
             return Err(ArchiveError::FileTooLarge { name, found: size });
         }
         let steps = inside(&name)?;
-        if steps.first().is_none_or(|step| step.is_empty()) {
+        if steps.is_empty() {
             return Err(ArchiveError::Outside(name));
         }
         is_empty = false;
@@ -328,26 +328,28 @@ fn inside(name: &str) -> Result<Vec<String>, ArchiveError> {
         let mut bytes = text.bytes();
         bytes.next().is_some_and(|byte| byte.is_ascii_alphabetic()) && bytes.next() == Some(b':')
     };
-    let parts: Vec<String> = name
-        .split(delimiter)
-        .map(|part| part.replace(delimiter, "/"))
-        .collect();
-    let is_outside = name.starts_with('/')
+    let (folder, rest) = name.split_once(delimiter).unwrap_or((name, ""));
+    let rest = rest.replace(delimiter, "/");
+    let is_outside = name.starts_with(['/', '\\'])
+        || rest.starts_with('/')
         || name.contains('\0')
-        || parts
-            .iter()
-            .any(|part| part.split('/').any(|step| step == ".."))
-        || parts.iter().take(2).any(|part| is_drive(part))
-        || parts.first().is_some_and(|first| first == CHART_FILE)
-        || (parts.len() > 2 && parts.get(1).is_some_and(String::is_empty));
+        || name.split(['/', '\\']).any(|step| step == "..")
+        || is_drive(name)
+        || is_drive(&rest)
+        || folder == CHART_FILE;
     if is_outside {
         return Err(outside());
     }
-    Ok(parts
-        .into_iter()
-        .skip(1)
-        .filter(|part| !part.is_empty() && part != ".")
+    Ok(rest
+        .split('/')
+        .filter(|step| !step.is_empty() && *step != ".")
+        .map(str::to_owned)
         .collect())
+}
+
+/// What stands behind the last dot.
+fn extension(name: &str) -> &str {
+    name.rsplit_once('.').map_or("", |(_, extension)| extension)
 }
 
 impl Folder {
@@ -360,7 +362,7 @@ impl Folder {
         name: &str,
     ) -> Result<Option<&mut Vec<u8>>, ArchiveError> {
         if let ["charts", chart, rest @ ..] = steps {
-            let is_signature = steps.last().is_some_and(|last| last.ends_with(".prov"));
+            let is_signature = steps.last().is_some_and(|last| extension(last) == "prov");
             if is_signature || chart.starts_with(['_', '.']) {
                 return Ok(None);
             }
@@ -370,7 +372,7 @@ impl Folder {
                 });
             }
             let twice = || ArchiveError::Twice(name.to_owned());
-            if chart.ends_with(".tgz") {
+            if extension(chart) == "tgz" {
                 if !rest.is_empty() {
                     return Err(ArchiveError::BadFile {
                         name: name.to_owned(),

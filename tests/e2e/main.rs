@@ -75,7 +75,10 @@ fn main() -> ExitCode {
             certs::of_others_are_respected,
         ),
         ("yaml_is_read_as_kubectl_reads_it", yaml::as_kubectl),
-        ("values_are_judged_as_helm_judges_them", chart_values::as_helm),
+        (
+            "values_are_judged_as_helm_judges_them",
+            chart_values::as_helm,
+        ),
         ("the_bridge_keeps_in_step", bridge::keeps_in_step),
         (
             "the_bridge_lets_go_and_leaves_alone",

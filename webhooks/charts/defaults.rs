@@ -97,16 +97,14 @@ impl Walk<'_> {
         };
         match (value, default) {
             (Value::Null, _) | (_, Value::Null) => {}
-            (Value::Object(members), Value::Object(known)) => {
-                if !known.is_empty() {
-                    for (key, value) in members {
-                        self.value(&here, key, value, known);
-                    }
-                }
-            }
             // An empty map or list says nothing of what may stand there.
             (_, Value::Object(known)) if known.is_empty() => {}
             (_, Value::Array(known)) if known.is_empty() => {}
+            (Value::Object(members), Value::Object(known)) => {
+                for (key, value) in members {
+                    self.value(&here, key, value, known);
+                }
+            }
             (Value::Object(_) | Value::Array(_), _) | (_, Value::Object(_) | Value::Array(_))
                 if kind_of(value) != kind_of(default) =>
             {
@@ -123,7 +121,7 @@ impl Walk<'_> {
         }
     }
 
-    /// A neighbour of a similar name; else the same name elsewhere; else the path that is most alike.
+    /// A neighbour of a similar name; else the same name elsewhere.
     fn nearest(
         &self,
         around: &FieldPath,
@@ -135,15 +133,10 @@ impl Walk<'_> {
         }
         let mut paths = Vec::new();
         collect(self.known, self.base, &mut paths);
-        if let Some((path, _)) = paths.iter().find(|(_, last)| last == key) {
-            return Some(path.clone());
-        }
-        let wanted = below(around, key).to_string();
-        let name = nearest(&wanted, paths.iter().map(|(path, _)| path.to_string()))?;
         paths
             .into_iter()
+            .find(|(_, last)| last == key)
             .map(|(path, _)| path)
-            .find(|path| path.to_string() == name)
     }
 }
 

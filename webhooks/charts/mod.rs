@@ -14,6 +14,7 @@ mod dependencies;
 mod formats;
 mod range;
 mod schema;
+mod shape;
 
 pub use range::{is_compatible, is_version};
 
@@ -214,7 +215,8 @@ impl Compiled {
             return Vec::new();
         }
         let nothing = table_of(&Value::Null);
-        match coalesce::coalesced(&root, &nothing, false) {
+        // Nulls are kept: a default of null is known, and says nothing of what may stand there.
+        match coalesce::coalesced(&root, &nothing, true) {
             Ok(known) => defaults::departures(&root, base, &values, &Tree::Table(known).to_value()),
             Err(_) => Vec::new(),
         }

@@ -4,6 +4,7 @@
 //! the one without a version, formats count in the drafts before 2019-09 only, and patterns are RE2.
 
 use super::formats;
+use super::shape;
 use crate::contract::field::Segment;
 use crate::contract::nearest;
 use crate::contract::{Cause, FieldPath, Violation};
@@ -16,6 +17,10 @@ use serde_json::Value;
 const SCHEMA_MAX_BYTES: usize = 2 << 20;
 /// Largest regular expression of a pattern once compiled, in bytes: matching larger ones takes tens of milliseconds.
 const PATTERN_MAX_BYTES: usize = 1 << 20;
+/// Most subschemas that one value may lead through by references and alternatives, and deepest values: both together
+/// bound the stack.
+const CHAIN_MAX: usize = 24;
+const VALUES_DEPTH_MAX: usize = 64;
 /// Most violations of one schema that are told.
 const FINDINGS_MAX: usize = 100;
 /// Most alternatives, known names and allowed values that a sentence lists.
@@ -58,6 +63,9 @@ impl Schema {
             Err(error) if error.to_string().contains("recursion limit") => {
                 return Schema::Unjudged("its schema is nested too deep".to_owned());
             }
+            Err(error) if error.to_string().contains("number out of range") => {
+                return Schema::Unjudged("its schema has a number that is no float".to_owned());
+            }
             Err(error) => return Schema::Broken(format!("is no JSON: {error}")),
         };
         let draft = match source.get("$schema").and_then(Value::as_str) {
@@ -71,10 +79,20 @@ impl Schema {
                 }
             },
         };
+        match shape::longest_chain(&source) {
+            Some(length) if length <= CHAIN_MAX => {}
+            Some(_) => {
+                return Schema::Unjudged(format!(
+                    "its schema leads one value through more than {CHAIN_MAX} references and alternatives"
+                ));
+            }
+            None => return Schema::Unjudged("its schema refers to itself in a circle".to_owned()),
+        }
+        // The draft is chosen below: the address may be one that only Helm knows.
         if let Some(members) = source.as_object_mut() {
-            // The draft is chosen below: the address may be one that only Helm knows.
             members.remove("$schema");
         }
+        forget_drafts(&mut source);
         let built = formats::add(jsonschema::options(), draft)
             .with_draft(draft)
             .without_content_encoding_support("base64")
@@ -97,6 +115,9 @@ impl Schema {
             Schema::None => Said::Nothing,
             Schema::Broken(why) => Said::Broken(why.clone()),
             Schema::Unjudged(why) => Said::Unjudged(why.clone()),
+            Schema::Ready(_) if shape::is_deeper(values, VALUES_DEPTH_MAX) => Said::Unjudged(
+                format!("the values are nested more than {VALUES_DEPTH_MAX} deep"),
+            ),
             Schema::Ready(ready) => {
                 if ready.validator.is_valid(values) {
                     return Said::Nothing;
@@ -125,6 +146,28 @@ fn draft_of(address: &str) -> Option<Draft> {
         "draft-06/schema" => Some(Draft::Draft6),
         "draft-04/schema" => Some(Draft::Draft4),
         _ => None,
+    }
+}
+
+/// Within a schema Helm's library heeds `$schema` only beside an address.
+fn forget_drafts(schema: &mut Value) {
+    match schema {
+        Value::Array(items) => items.iter_mut().for_each(forget_drafts),
+        Value::Object(members) => {
+            let has_address = ["$id", "id"]
+                .iter()
+                .any(|key| members.get(*key).is_some_and(Value::is_string));
+            if !has_address && members.get("$schema").is_some_and(Value::is_string) {
+                members.remove("$schema");
+            }
+            for (key, value) in members {
+                // These hold values.
+                if !matches!(key.as_str(), "enum" | "const" | "default" | "examples") {
+                    forget_drafts(value);
+                }
+            }
+        }
+        _ => {}
     }
 }
 
@@ -241,8 +284,9 @@ impl Ready {
     fn describe(&self, base: &FieldPath, error: &ValidationError<'_>, findings: &mut Vec<Finding>) {
         let here = at(base, error.instance_path());
         let found = shown(error.instance());
-        let invalid =
-            |detail: String| Finding::new(here.clone(), Cause::Invalid, found.clone(), detail);
+        let invalid = |detail: String| {
+            Finding::new(here.clone(), Cause::Invalid, Some(found.clone()), detail)
+        };
         let finding = match error.kind() {
             ValidationErrorKind::Required { property } => {
                 let name = property.as_str().unwrap_or_default();
@@ -303,7 +347,7 @@ impl Ready {
                 Finding::new(
                     here,
                     Cause::NotSupported,
-                    found.or_else(|| Some(kind_of(error.instance()).into())),
+                    Some(found),
                     format!("supported values: {}", list.join(", ")),
                 )
             }
@@ -382,7 +426,7 @@ impl Ready {
             }
             ValidationErrorKind::AnyOf { context }
             | ValidationErrorKind::OneOfNotValid { context } => {
-                return findings.push(self.none_of(base, here, found, error, context));
+                return findings.push(self.none_of(base, here, found, context));
             }
             ValidationErrorKind::OneOfMultipleValid { .. } => invalid(
                 "must match exactly one alternative of the chart's schema, and matches several"
@@ -403,8 +447,7 @@ impl Ready {
         &self,
         base: &FieldPath,
         here: FieldPath,
-        found: Option<Value>,
-        error: &ValidationError<'_>,
+        found: Value,
         context: &[Vec<ValidationError<'static>>],
     ) -> Finding {
         let alternatives: Vec<Vec<Finding>> = context
@@ -436,12 +479,7 @@ impl Ready {
                 sentences.push(sentence);
             }
         }
-        let mut finding = Finding::new(
-            here,
-            Cause::Invalid,
-            found.or_else(|| Some(kind_of(error.instance()).into())),
-            sentences.join("; or "),
-        );
+        let mut finding = Finding::new(here, Cause::Invalid, Some(found), sentences.join("; or "));
         finding.alternatives = alternatives;
         finding
     }
@@ -484,10 +522,10 @@ fn unexpected_name(name: &str, known: &[String]) -> String {
 }
 
 /// Scalars are repeated; of what is larger only its sentence is told.
-fn shown(value: &Value) -> Option<Value> {
+fn shown(value: &Value) -> Value {
     match value {
-        Value::Array(_) | Value::Object(_) => Some(kind_of(value).into()),
-        other => Some(other.clone()),
+        Value::Array(_) | Value::Object(_) => kind_of(value).into(),
+        other => other.clone(),
     }
 }
 

@@ -124,11 +124,37 @@ impl Dice {
         text
     }
 
+    fn schema(&mut self) -> Option<String> {
+        if self.roll(2) == 0 {
+            return None;
+        }
+        let mut properties = Vec::new();
+        for key in ["x", "w", "global", "leaf"] {
+            if self.roll(3) == 0 {
+                let kind = self.pick(&[
+                    r#"{"type": ["object", "boolean", "null"]}"#,
+                    r#"{"not": {"type": "integer"}}"#,
+                    r#"{"anyOf": [{"type": "string"}, {"minProperties": 1}]}"#,
+                    r#"{"properties": {"x": {"type": "object"}, "z": {"enum": [null, true, "text"]}}}"#,
+                    r##"{"$ref": "#/$defs/open"}"##,
+                ]);
+                properties.push(format!("{key:?}: {kind}"));
+            }
+        }
+        let required = self.pick(&["", "", r#""x""#, r#""x", "w""#]);
+        Some(format!(
+            r#"{{"properties": {{{}}}, "required": [{required}], "$defs": {{"open": {{"propertyNames": {{"pattern": "^[xz]"}}}}}}}}"#,
+            properties.join(", ")
+        ))
+    }
+
     fn child(&mut self, name: &str) -> Made {
         let mut metadata = String::new();
         let mut made = Made::new(name).values(&self.values(&["leaf", "twig"], 0));
         if self.roll(2) == 0 {
-            made = made.with(Made::new("leaf").values(&self.values(&[], 0)));
+            let mut leaf = Made::new("leaf").values(&self.values(&[], 0));
+            leaf.schema = self.schema();
+            made = made.with(leaf);
             if self.roll(2) == 0 {
                 metadata.push_str("dependencies:\n");
                 metadata.push_str(&self.dependency("leaf", None));
@@ -137,11 +163,12 @@ impl Dice {
                 }
             }
         }
+        made.schema = self.schema();
         made.metadata(&metadata)
     }
 }
 
-const CHARTS: u64 = 400;
+const CHARTS: u64 = 50;
 const VALUES: u64 = 3;
 
 pub fn charts() -> Vec<(String, Made, Vec<String>)> {

@@ -584,6 +584,25 @@ fn broken() -> Vec<Row> {
             "a number of draft 4 that is negative",
             r#"{"minProperties": -1}"#,
         ),
+        each("a key twice", r#"{"required": ["b"], "required": ["a"]}"#),
+        each("more after its end", r#"{"type": "object"} {}"#),
+        each(
+            "a draft within a draft",
+            r##"{"properties": {"a": {"$schema": "http://json-schema.org/draft-04/schema#", "exclusiveMinimum": 1}}}"##,
+        ),
+        each(
+            "a part with an address",
+            r##"{"properties": {"a": {"$id": "part.json", "$defs": {"x": {"type": "string"}}, "$ref": "#/$defs/x"}}, "$defs": {"x": {}}}"##,
+        ),
+        each(
+            "an address that is relative",
+            r##"{"$id": "x.json", "properties": {"a": {"$ref": "x.json#/$defs/x"}}, "$defs": {"x": {"type": "string"}}}"##,
+        ),
+        each("an address that is no text", r##"{"$id": 1}"##),
+        each(
+            "a schema that names no draft",
+            r##"{"$schema": 1, "properties": {"a": {"type": "string"}}}"##,
+        ),
         each(
             "unknown words",
             r#"{"x-anything": 1, "nullable": true, "properties": {"a": {"type": "integer", "x-y": {}}}}"#,
@@ -629,6 +648,19 @@ fn broken() -> Vec<Row> {
                 .schema(r#"{"properties": {"a": {"type": "integer"}}}"#),
             vec![""],
         ),
+        (
+            "a mark of byte order",
+            Made::new("plain")
+                .values("\u{feff}a: 1\r\nb: x\r\n")
+                .schema(r#"{"required": ["a"]}"#),
+            vec!["", "\u{feff}a: 2\r\n"],
+        ),
+        (
+            "a schema with a mark of byte order",
+            plain("\u{feff}{}"),
+            vec![""],
+        ),
+        ("tabs", Made::new("plain").values("a:\t1\n"), vec![""]),
         (
             "anchors",
             Made::new("plain").values("a: &x {b: 1}\nc: *x\nd: {<<: *x, e: 1}\n"),
