@@ -472,6 +472,7 @@ fn validate(
     let mut old_sins = old_sins(validate, request)?;
     let mut insists = None;
     for violation in verdict.violations {
+        request.deadline.check()?;
         if let Some(position) = old_sins.iter().position(|old| violation.is_same_sin(old)) {
             // One old sin excuses one violation, not two.
             old_sins.swap_remove(position);

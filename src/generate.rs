@@ -187,7 +187,10 @@ pub fn rbac(registry: &[&'static Webhook], target: &Target) -> Vec<Value> {
             "kind": "Role",
             "metadata": {"name": MANAGER, "namespace": target.namespace, "labels": labels},
             "rules": [
-                {"apiGroups": [""], "resources": ["configmaps"], "verbs": READ_VERBS},
+                {
+                    "apiGroups": [""], "resources": ["configmaps"],
+                    "resourceNames": [MANAGER], "verbs": READ_VERBS,
+                },
                 {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"]},
                 {
                     "apiGroups": ["coordination.k8s.io"], "resources": ["leases"],

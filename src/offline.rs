@@ -10,8 +10,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
-use webhooks::contract::companions::desired;
-use webhooks::contract::{Deadline, Mode, Object, Operation, Resource, Violation, Webhook, World};
+use webhooks::contract::companions::{desired, parent_key, written};
+use webhooks::contract::{
+    Cluster as _, Deadline, Mode, Object, Operation, Resource, Standing, Violation, Webhook, World,
+};
 
 /// One object is decided on within this.
 const TIME: Duration = Duration::from_mins(1);
@@ -320,9 +322,22 @@ impl Judge {
                         fault,
                     },
                 )?;
+                // What is in other hands is not brought; a warning has said so.
+                let declaration = &webhook.declaration;
+                let key = parent_key(declaration.id, &object.namespace, &object.name);
+                let is_brought = |child: &Value| {
+                    let read = written(declaration, child);
+                    let names = Object::of(child.clone());
+                    read.zip(names).is_none_or(|(read, names)| {
+                        let live = self.caches.get(read, &names.namespace, &names.name);
+                        let standing = Standing::of(live.as_deref(), &key);
+                        matches!(standing, Standing::Absent | Standing::Ours)
+                    })
+                };
+                let children = desired.unwrap_or_default().children;
                 report
                     .companions
-                    .extend(desired.unwrap_or_default().children);
+                    .extend(children.into_iter().filter(is_brought));
             }
         }
         Ok(())

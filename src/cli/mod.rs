@@ -11,6 +11,7 @@ mod output;
 mod review;
 mod serve;
 mod test;
+mod values;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use std::io::IsTerminal as _;
@@ -80,11 +81,12 @@ type Done = Result<u8, Failure>;
         cozystack-webhook review --old before.yaml after.yaml       what of this update?\n  \
         cozystack-webhook audit                                     what of all that is in the cluster?\n  \
         cozystack-webhook convert legacy.yaml --to ApplicationDefinition\n  \
+        cozystack-webhook values chart.tgz -f values.yaml           what would Helm say to these values?\n  \
         cozystack-webhook test testcases/                           run case folders, also your own\n  \
         cozystack-webhook crds install --ca-file ca.crt             CRDs into the current cluster\n  \
         cozystack-webhook manifests --ca-file ca.crt | kubectl apply -f -\n  \
         cozystack-webhook certs init                                certificate and its caBundles\n  \
-        cozystack-webhook serve --self-signed --objects testcases/  try it without a cluster\n\n\
+        cozystack-webhook serve --self-signed --objects testcases/manifests\n\n\
         Exit codes: 0 fine; 1 violations, differing cases, unconvertible objects; 2 usage, unreadable input;\n\
         3 I/O, cluster, internal."
 )]
@@ -112,6 +114,7 @@ enum Command {
     Audit(audit::Arguments),
     Convert(convert::Arguments),
     Test(test::Arguments),
+    Values(values::Arguments),
     Manifests(manifests::Arguments),
     Crds(crds::Arguments),
     Certs(certs::Arguments),
@@ -139,6 +142,7 @@ pub fn run() -> ExitCode {
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Convert(arguments) => convert::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
+        Command::Values(arguments) => values::run(&arguments),
         Command::Manifests(arguments) => manifests::run(&arguments),
         Command::Crds(arguments) => crds::run(&arguments),
         Command::Certs(arguments) => certs::run(&arguments),

@@ -33,6 +33,26 @@ impl Tenure {
         self.end().is_some_and(|end| Instant::now() < end)
     }
 
+    /// What is left of it.
+    #[must_use]
+    pub fn remaining(&self) -> Duration {
+        let end = self.end();
+        end.map_or(Duration::ZERO, |end| {
+            end.saturating_duration_since(Instant::now())
+        })
+    }
+
+    /// Waits for its end, however often that is put off.
+    async fn over(&self) {
+        loop {
+            let left = self.remaining();
+            if left.is_zero() {
+                return;
+            }
+            tokio::time::sleep(left).await;
+        }
+    }
+
     fn end(&self) -> Option<Instant> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -75,6 +95,7 @@ impl Election {
                     tokio::select! {
                         () = work(self.tenure.clone()) => {}
                         () = self.renew() => {}
+                        () = self.tenure.over() => {}
                     }
                     self.tenure.set(None);
                     tracing::warn!(identity = self.identity, "no longer leading");

@@ -536,7 +536,6 @@ pub fn lives_and_dies(assets: &Path) {
         &[
             "--kube-version",
             "1.34.0",
-            "--no-hooks",
             "--show-only",
             "templates/webhooks.yaml",
         ],

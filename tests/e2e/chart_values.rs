@@ -388,7 +388,47 @@ fn check(assets: &Path, folder: &Path, position: usize, pair: &Pair, ready: &Rea
     told.accepts
 }
 
+/// The command says the same of an archive, to people and machines.
+fn the_command_judges(assets: &Path) {
+    let folder = tempfile::tempdir().unwrap();
+    let chart = folder.path().join("gizmo");
+    std::fs::create_dir(&chart).unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write(
+        "gizmo/Chart.yaml",
+        "apiVersion: v2\nname: gizmo\nversion: 1.0.0\n",
+    );
+    write("gizmo/values.yaml", "replicas: 1\n");
+    write(
+        "gizmo/values.schema.json",
+        r#"{"type":"object","properties":{"replicas":{"type":"integer"}}}"#,
+    );
+    let packed = Command::new(assets.join("helm"))
+        .args(["package", "gizmo"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert!(packed.status.success());
+    write("good.yaml", "replicas: 2\n");
+    write("bad.yaml", "replicas: two\n");
+    let judge = |file: &str, format: &str| {
+        let arguments = ["values", "gizmo-1.0.0.tgz", "-f", file, "-o", format];
+        crate::support::service::run(&arguments, folder.path(), "")
+    };
+    assert_eq!(judge("good.yaml", "text").0, 0);
+    let (code, stdout, _) = judge("bad.yaml", "text");
+    assert!(code == 1 && stdout.starts_with("replicas: "), "{stdout}");
+    let (code, stdout, _) = judge("bad.yaml", "json");
+    let report: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(
+        (code, &report["violations"][0]["field"]),
+        (1, &"replicas".into())
+    );
+    assert_eq!(judge("missing.yaml", "text").0, 2);
+}
+
 pub fn as_helm(assets: &Path) {
+    the_command_judges(assets);
     let started = std::time::Instant::now();
     let folder = tempfile::tempdir().unwrap();
     let mut charts: Vec<Made> = Vec::new();

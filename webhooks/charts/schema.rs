@@ -19,8 +19,10 @@ const SCHEMA_MAX_BYTES: usize = 2 << 20;
 const PATTERN_MAX_BYTES: usize = 1 << 20;
 /// Most subschemas that one value may lead through by references and alternatives, and deepest values: both together
 /// bound the stack.
-const CHAIN_MAX: usize = 24;
+const CHAIN_MAX: u64 = 24;
 const VALUES_DEPTH_MAX: usize = 64;
+/// Most pairs of a subschema and a value that are looked at: about 50 ms.
+const VISITS_MAX: u64 = 200_000;
 /// Most violations of one schema that are told.
 const FINDINGS_MAX: usize = 100;
 /// Most alternatives, known names and allowed values that a sentence lists.
@@ -43,6 +45,8 @@ pub(super) enum Schema {
 pub(super) struct Ready {
     validator: Validator,
     source: Value,
+    /// Its references multiply, or it contains itself: how far that goes depends on the values.
+    may_be_costly: bool,
 }
 
 /// What a schema says of values.
@@ -79,7 +83,8 @@ impl Schema {
                 }
             },
         };
-        match shape::longest_chain(&source) {
+        let shape = shape::of(&source);
+        match shape.longest_chain {
             Some(length) if length <= CHAIN_MAX => {}
             Some(_) => {
                 return Schema::Unjudged(format!(
@@ -100,7 +105,11 @@ impl Schema {
             .with_pattern_options(PatternOptions::regex().size_limit(PATTERN_MAX_BYTES))
             .build(&source);
         match built {
-            Ok(validator) => Schema::Ready(Box::new(Ready { validator, source })),
+            Ok(validator) => Schema::Ready(Box::new(Ready {
+                validator,
+                source,
+                may_be_costly: shape.unfolded.is_none_or(|size| size > VISITS_MAX),
+            })),
             Err(error) => not_built(&error),
         }
     }
@@ -118,6 +127,11 @@ impl Schema {
             Schema::Ready(_) if shape::is_deeper(values, VALUES_DEPTH_MAX) => Said::Unjudged(
                 format!("the values are nested more than {VALUES_DEPTH_MAX} deep"),
             ),
+            Schema::Ready(ready)
+                if ready.may_be_costly && shape::is_costly(&ready.source, values, VISITS_MAX) =>
+            {
+                Said::Unjudged("its schema would take too long".to_owned())
+            }
             Schema::Ready(ready) => {
                 if ready.validator.is_valid(values) {
                     return Said::Nothing;

@@ -1,5 +1,5 @@
-//! Whether a schema leads one value through an endless or very long chain of subschemas: validating it would take the
-//! stack.
+//! Whether a schema would take the stack, by an endless or very long chain of subschemas for one value, or the time, by
+//! references that multiply.
 
 use serde_json::{Map, Value};
 use std::collections::HashMap;
@@ -17,60 +17,191 @@ struct Places<'a> {
     anchors: HashMap<&'a str, &'a Value>,
 }
 
-/// The length of the longest chain, or nothing when there is a circle.
-pub(super) fn longest_chain(root: &Value) -> Option<usize> {
-    let mut places = Places {
-        root,
-        addresses: HashMap::new(),
-        anchors: HashMap::new(),
-    };
-    let mut schemas: Vec<&Value> = Vec::new();
-    let mut open = vec![root];
-    while let Some(value) = open.pop() {
-        match value {
-            Value::Array(items) => open.extend(items),
-            Value::Object(members) => {
-                schemas.push(value);
-                places.note(value, members);
-                open.extend(members.values());
-            }
-            _ => {}
-        }
+/// What is known of a schema before any value.
+pub(super) struct Shape {
+    /// The length of the longest chain; nothing when there is a circle.
+    pub(super) longest_chain: Option<u64>,
+    /// How large it is with all references written out; nothing when it contains itself.
+    pub(super) unfolded: Option<u64>,
+}
+
+pub(super) fn of(root: &Value) -> Shape {
+    let places = Places::of(root);
+    Shape {
+        longest_chain: fold(
+            root,
+            |schema| places.same(schema),
+            0,
+            |longest, length| longest.max(length + 1),
+        ),
+        unfolded: fold(root, |schema| places.below(schema), 1, u64::saturating_add),
     }
-    // Depth first without recursion: a schema is done once all that it leads to is done.
-    let mut lengths: HashMap<*const Value, Option<usize>> = HashMap::new();
-    for start in schemas {
-        let mut path: Vec<(&Value, Vec<&Value>, usize)> = Vec::new();
-        if lengths.contains_key(&std::ptr::from_ref(start)) {
+}
+
+/// What `gather` makes of each schema's targets, the largest of them; nothing when there is a circle.
+fn fold<'a>(
+    root: &'a Value,
+    next: impl Fn(&'a Value) -> Vec<&'a Value>,
+    first: u64,
+    gather: impl Fn(u64, u64) -> u64,
+) -> Option<u64> {
+    let mut known: HashMap<*const Value, Option<u64>> = HashMap::new();
+    let mut largest = first;
+    for start in nested(root) {
+        if known.contains_key(&std::ptr::from_ref(start)) {
             continue;
         }
-        lengths.insert(start, None);
-        path.push((start, places.next(start), 0));
-        while let Some((here, targets, longest)) = path.last_mut() {
+        // Depth first without recursion: a schema is done once all that it leads to is done.
+        known.insert(start, None);
+        let mut path: Vec<(&Value, Vec<&Value>, u64)> = vec![(start, next(start), first)];
+        while let Some((here, targets, gathered)) = path.last_mut() {
             let Some(target) = targets.pop() else {
-                let (here, longest) = (*here, *longest);
-                lengths.insert(here, Some(longest));
+                let (here, found) = (*here, *gathered);
+                known.insert(here, Some(found));
+                largest = largest.max(found);
                 path.pop();
                 if let Some((_, _, around)) = path.last_mut() {
-                    *around = (*around).max(longest + 1);
+                    *around = gather(*around, found);
                 }
                 continue;
             };
-            match lengths.get(&std::ptr::from_ref(target)) {
-                Some(Some(known)) => *longest = (*longest).max(known + 1),
+            match known.get(&std::ptr::from_ref(target)) {
+                Some(Some(found)) => *gathered = gather(*gathered, *found),
                 // It is on the way here.
                 Some(None) => return None,
                 None => {
-                    lengths.insert(target, None);
-                    path.push((target, places.next(target), 0));
+                    known.insert(target, None);
+                    path.push((target, next(target), first));
                 }
             }
         }
     }
-    Some(lengths.into_values().flatten().max().unwrap_or(0))
+    Some(largest)
+}
+
+/// All objects and lists of a schema.
+fn nested(root: &Value) -> Vec<&Value> {
+    let (mut all, mut open) = (Vec::new(), vec![root]);
+    while let Some(value) = open.pop() {
+        match value {
+            Value::Array(items) => open.extend(items),
+            Value::Object(members) => open.extend(members.values()),
+            _ => continue,
+        }
+        all.push(value);
+    }
+    all
+}
+
+/// Whether validating `values` looks at more than `max` pairs of a subschema and a value: references that are
+/// used twice at every level multiply.
+pub(super) fn is_costly(root: &Value, values: &Value, max: u64) -> bool {
+    let mut estimate = Estimate {
+        places: Places::of(root),
+        known: HashMap::new(),
+        max,
+    };
+    estimate.cost(root, values) > max
+}
+
+struct Estimate<'a> {
+    places: Places<'a>,
+    known: HashMap<(*const Value, *const Value), u64>,
+    max: u64,
+}
+
+impl<'a> Estimate<'a> {
+    /// Ends: there are no circles, and values are not deep.
+    fn cost(&mut self, schema: &'a Value, value: &Value) -> u64 {
+        let pair = (std::ptr::from_ref(schema), std::ptr::from_ref(value));
+        if let Some(known) = self.known.get(&pair) {
+            return *known;
+        }
+        if u64::try_from(self.known.len()).unwrap_or(u64::MAX) > self.max {
+            return self.max.saturating_add(1);
+        }
+        let mut total: u64 = 1;
+        for target in self.places.same(schema) {
+            total = total.saturating_add(self.cost(target, value));
+        }
+        let member = |name: &str| schema.get(name);
+        match value {
+            Value::Object(members) => {
+                for (key, value) in members {
+                    let own = member("properties").and_then(|known| known.get(key));
+                    let patterns = member("patternProperties").and_then(Value::as_object);
+                    let mut targets: Vec<&Value> = own.into_iter().collect();
+                    targets.extend(patterns.into_iter().flat_map(Map::values));
+                    if targets.is_empty() {
+                        targets.extend(member("additionalProperties"));
+                    }
+                    targets.extend(member("unevaluatedProperties"));
+                    for target in targets {
+                        total = total.saturating_add(self.cost(target, value));
+                    }
+                }
+            }
+            Value::Array(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    let mut targets: Vec<&Value> = Vec::new();
+                    for name in ["items", "prefixItems"] {
+                        targets.extend(match member(name) {
+                            Some(Value::Array(each)) => each.get(index),
+                            other => other,
+                        });
+                    }
+                    for name in ["additionalItems", "contains", "unevaluatedItems"] {
+                        targets.extend(member(name));
+                    }
+                    for target in targets {
+                        total = total.saturating_add(self.cost(target, item));
+                    }
+                }
+            }
+            _ => {}
+        }
+        self.known.insert(pair, total);
+        total
+    }
 }
 
 impl<'a> Places<'a> {
+    fn of(root: &'a Value) -> Places<'a> {
+        let mut places = Places {
+            root,
+            addresses: HashMap::new(),
+            anchors: HashMap::new(),
+        };
+        for value in nested(root) {
+            if let Some(members) = value.as_object() {
+                places.note(value, members);
+            }
+        }
+        places
+    }
+
+    /// All that a schema is made of, references included.
+    fn below(&self, schema: &'a Value) -> Vec<&'a Value> {
+        let is_nested = |value: &&'a Value| value.is_object() || value.is_array();
+        match schema {
+            Value::Array(items) => items.iter().filter(is_nested).collect(),
+            Value::Object(members) => members
+                .values()
+                .filter(is_nested)
+                .chain(self.references(members))
+                .collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn references(&self, members: &Map<String, Value>) -> impl Iterator<Item = &'a Value> {
+        REFERENCES
+            .iter()
+            .filter_map(|key| members.get(*key))
+            .filter_map(Value::as_str)
+            .filter_map(|reference| self.target(reference))
+    }
+
     fn note(&mut self, schema: &'a Value, members: &'a Map<String, Value>) {
         for key in ["$id", "id"] {
             if let Some(address) = members.get(key).and_then(Value::as_str) {
@@ -87,15 +218,11 @@ impl<'a> Places<'a> {
     }
 
     /// The subschemas that look at the same value.
-    fn next(&self, schema: &'a Value) -> Vec<&'a Value> {
+    fn same(&self, schema: &'a Value) -> Vec<&'a Value> {
         let Some(members) = schema.as_object() else {
             return Vec::new();
         };
-        let mut targets: Vec<&Value> = Vec::new();
-        for key in REFERENCES {
-            let reference = members.get(key).and_then(Value::as_str);
-            targets.extend(reference.and_then(|reference| self.target(reference)));
-        }
+        let mut targets: Vec<&Value> = self.references(members).collect();
         targets.extend(ONE.iter().filter_map(|key| members.get(*key)));
         for key in SEVERAL {
             targets.extend(

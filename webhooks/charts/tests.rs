@@ -231,6 +231,43 @@ fn references_in_a_circle_are_not_followed() {
 }
 
 #[test]
+fn references_that_multiply_are_not_followed() {
+    // Each level looks at its values twice, by way of the next level.
+    let laughs = |levels: usize| -> Value {
+        let defs: serde_json::Map<String, Value> = (0..=levels)
+            .map(|level| {
+                let next = json!({"properties": {"a": {"$ref": format!("#/$defs/{}", level + 1)}}});
+                let here = if level == levels {
+                    json!({"type": "string"})
+                } else {
+                    json!({"allOf": [next, next]})
+                };
+                (level.to_string(), here)
+            })
+            .collect();
+        json!({"$ref": "#/$defs/0", "$defs": defs})
+    };
+    let itself = json!({"allOf": [{"properties": {"a": {"$ref": "#"}}}, {"properties": {"a": {"$ref": "#"}}}], "type": "object"});
+    let deep = |levels: usize| (0..levels).fold(json!(1), |inner, _| json!({"a": inner}));
+    for schema in [laughs(60), itself.clone()] {
+        let compiled = Compiled::new(&chart("app", json!({}), Some(schema)));
+        let root = FieldPath::default();
+        assert_eq!(compiled.judge(&root, &deep(60)).unjudged.len(), 1);
+        assert!(compiled.judge(&root, &deep(1)).unjudged.is_empty());
+    }
+    let small = Compiled::new(&chart("app", json!({}), Some(itself)));
+    assert!(!small.judge(&FieldPath::default(), &deep(3)).accepts());
+    // Large, and without any multiplication.
+    let list: Vec<Value> = (0..50_000).map(Value::from).collect();
+    let plain = json!({"properties": {"l": {"items": {"$ref": "#/$defs/x"}}}, "$defs": {"x": {"type": "integer"}}});
+    assert!(
+        judge(&chart("app", json!({}), Some(plain)), &json!({"l": list}))
+            .unjudged
+            .is_empty()
+    );
+}
+
+#[test]
 fn files_are_merged_and_nulls_stay() {
     assert_eq!(
         merged([

@@ -19,6 +19,9 @@ use std::time::Duration;
 /// The key that overrules every rule's mode, and the last part of a rule's own.
 pub const MODE: &str = "mode";
 
+/// More wrong keys than this are no settings at all: what is left is not read.
+const VIOLATIONS_MAX: usize = 100;
+
 /// Something of a rule that operators may set.
 #[derive(Debug)]
 pub struct Setting {
@@ -146,6 +149,9 @@ impl Settings {
         let root = Path::ROOT;
         let path = root.member("data");
         for (key, value) in data {
+            if violations.len() == VIOLATIONS_MAX {
+                break;
+            }
             let path = path.key(key);
             let Some(text) = value.as_str() else {
                 violations.push(Violation::wrong_type(&path, value, "a string"));

@@ -23,13 +23,17 @@ pub const BRIDGE_SETTING: &str = "bridge";
 pub const CHART_INTERVAL_SETTING: &str = "chart-interval";
 
 /// What tools write about the legacy object itself: copied, it would claim the new object for them.
-const TOOL_PREFIXES: [&str; 8] = [
+const TOOL_PREFIXES: [&str; 12] = [
     "kubectl.kubernetes.io/",
     "app.kubernetes.io/managed-by",
     "meta.helm.sh/",
     "helm.sh/",
     "helm.toolkit.fluxcd.io/",
     "kustomize.toolkit.fluxcd.io/",
+    "reconcile.fluxcd.io/",
+    "app.kubernetes.io/instance",
+    "argocd.argoproj.io/",
+    "config.kubernetes.io/",
     "bridge.cozystack.io/",
     "webhook.cozystack.io/",
 ];

@@ -1,6 +1,6 @@
 {{- define "cozystack-webhook.labels" -}}
 app.kubernetes.io/name: cozystack-webhook
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
@@ -34,7 +34,7 @@ imagePullSecrets:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .Values.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with .Values.nodeSelector }}
 nodeSelector:
@@ -51,7 +51,7 @@ affinity:
 {{- end }}
 
 {{- define "cozystack-webhook.container" -}}
-image: {{ include "cozystack-webhook.image" . }}
+image: {{ include "cozystack-webhook.image" . | quote }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 command:
   - /cozystack-webhook
@@ -139,7 +139,7 @@ spec:
       labels:
         app.kubernetes.io/name: cozystack-webhook
         app.kubernetes.io/component: setup
-        app.kubernetes.io/instance: {{ .context.Release.Name }}
+        app.kubernetes.io/instance: {{ .context.Release.Name | quote }}
     spec:
       serviceAccountName: cozystack-webhook-setup
       {{- include "cozystack-webhook.podSpec" .context | nindent 6 }}
