@@ -96,7 +96,7 @@ async fn watch(client: &Client, cache: &Cache) -> Result<(), watcher::Error> {
 
 /// Applies the events of one watch until the kind is gone. The watcher lists anew when its history has expired; what
 /// it lists replaces the table at once, so a resync loses nothing and shows nothing half.
-async fn follow_events<K>(
+pub(crate) async fn follow_events<K>(
     events: impl futures::Stream<Item = Result<Event<K>, watcher::Error>>,
     cache: &Cache,
 ) -> Result<(), watcher::Error>

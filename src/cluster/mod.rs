@@ -74,7 +74,7 @@ impl Cache {
             .unwrap_or(Knowledge::Syncing)
     }
 
-    fn learn(&self, knowledge: Knowledge) {
+    pub(crate) fn learn(&self, knowledge: Knowledge) {
         let number = Knowledge::ALL
             .iter()
             .position(|known| *known == knowledge)
@@ -114,7 +114,7 @@ impl Cache {
     }
 
     /// Replaces everything; tells only of what is not as it was.
-    fn replace(&self, objects: Vec<Object>) {
+    pub(crate) fn replace(&self, objects: Vec<Object>) {
         let fresh: Vec<Arc<Object>> = objects.into_iter().map(Arc::new).collect();
         let mut old: HashMap<(String, String), Arc<Object>> = self
             .table

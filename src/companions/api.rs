@@ -47,7 +47,8 @@ pub trait Api: Send + Sync + 'static {
         name: &str,
     ) -> impl Future<Output = Result<Option<Value>, ApiError>> + Send;
 
-    /// Server-side apply, never forced. With a `metadata.resourceVersion` the object must still be that one.
+    /// Server-side apply, never forced. With a `metadata.resourceVersion` an object that is there must still be that
+    /// one; no object is version 0.
     fn apply(
         &self,
         resource: &'static Resource,
@@ -139,8 +140,16 @@ fn explain(error: kube::Error) -> ApiError {
             .into_iter()
             .any(|cause| cause.reason == "FieldManagerConflict")
     };
+    // What is there is not updated to version 0, which stands for none.
+    let is_there = || {
+        let causes = status.details.iter().flat_map(|details| &details.causes);
+        causes
+            .into_iter()
+            .any(|cause| cause.field == "metadata.resourceVersion")
+    };
     match status.code {
         404 => ApiError::Gone,
+        422 if is_there() => ApiError::Changed,
         409 if is_field_conflict() => ApiError::Conflict(status.message.clone()),
         409 => ApiError::Changed,
         429 | 500.. => ApiError::Unavailable(status.message.clone()),

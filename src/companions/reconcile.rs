@@ -19,7 +19,7 @@ use json_patch::{
 };
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -31,8 +31,12 @@ use webhooks::contract::companions::{
     written,
 };
 use webhooks::contract::{
-    Cluster, Companions, Declaration, Fault, Mode, Object, Read, Settings, Webhook, World,
+    Cluster, Companions, Declaration, Fault, Mode, Object, Read, Resource, Settings, Webhook, World,
 };
+
+/// The resource version with which an apply makes an object, and changes none that is there: custom resources (and most
+/// others) are not updated without a version, and this one stands for none.
+const NOT_THERE: &str = "0";
 
 /// A reconcile that did not get through; it is tried again.
 #[derive(Debug, thiserror::Error)]
@@ -102,8 +106,8 @@ pub struct Reconciler<A> {
 #[derive(Default)]
 struct Memories {
     by_parent: HashMap<String, Memory>,
-    /// The parent that wants a companion of that name.
-    wanting: HashMap<ChildKey, String>,
+    /// The parents that want a companion of that name: one has it, the others wait.
+    wanting: HashMap<ChildKey, BTreeSet<String>>,
 }
 
 /// How a look at one child ended.
@@ -133,10 +137,11 @@ impl<A: Api> Reconciler<A> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The parent, by key, that wants a companion of that name.
+    /// The parents, by key, that want a companion of that name.
     #[must_use]
-    pub fn wanting(&self, child: &ChildKey) -> Option<String> {
-        self.memories().wanting.get(child).cloned()
+    pub fn wanting(&self, child: &ChildKey) -> BTreeSet<String> {
+        let memories = self.memories();
+        memories.wanting.get(child).cloned().unwrap_or_default()
     }
 
     /// Looks at one parent. Gives when to look again without a change.
@@ -167,7 +172,17 @@ impl<A: Api> Reconciler<A> {
         }
         let Some(parent) = self.caches.get(companions.parents(), namespace, name) else {
             self.remember(declaration, &key, Memory::default());
-            return self.say_farewell(declaration, companions, &key).await;
+            let parent = Reference {
+                api_version: companions.parents().resource.api_version(),
+                kind: companions.parents().resource.kind.to_owned(),
+                namespace: namespace.to_owned(),
+                name: name.to_owned(),
+                // It went with the parent.
+                uid: String::new(),
+            };
+            return self
+                .say_farewell(declaration, companions, &key, &parent)
+                .await;
         };
         // A parent that is going is left to those who collect it.
         if parent.text(&["metadata", "deletionTimestamp"]).is_some() {
@@ -254,7 +269,7 @@ impl<A: Api> Reconciler<A> {
         }
         if sentences.is_empty() {
             for (read, child) in surplus {
-                if let Err(error) = self.take_away(read, &child, key).await {
+                if let Err(error) = self.take_away(read, &child, key, owner, true).await {
                     sentences.push(sentence(read, &child, &error));
                 }
             }
@@ -262,7 +277,7 @@ impl<A: Api> Reconciler<A> {
         failure_of(&sentences)
     }
 
-    /// The children that are there and not wanted (any more), as the caches know them.
+    /// The children that are there, not wanted (any more) and not let go yet, as the caches know them.
     fn surplus(
         &self,
         declaration: &'static Declaration,
@@ -280,10 +295,7 @@ impl<A: Api> Reconciler<A> {
                 let found = self.caches.find(read, &BY_PARENT, key, usize::MAX);
                 found.first.into_iter().map(move |child| (*read, child))
             })
-            .filter(|(read, child)| {
-                !wanted.contains(&child_key(read, child))
-                    && Standing::of(Some(child), key) == Standing::Ours
-            })
+            .filter(|(read, child)| child.is_managed && !wanted.contains(&child_key(read, child)))
             .collect()
     }
 
@@ -319,7 +331,12 @@ impl<A: Api> Reconciler<A> {
         if let Some(old) = memories.by_parent.remove(key) {
             for (child, (state, _)) in &old.children {
                 gauge(*state).dec();
-                memories.wanting.remove(child);
+                if let Some(parents) = memories.wanting.get_mut(child) {
+                    parents.remove(key);
+                    if parents.is_empty() {
+                        memories.wanting.remove(child);
+                    }
+                }
             }
         }
         if fresh.children.is_empty() {
@@ -327,7 +344,8 @@ impl<A: Api> Reconciler<A> {
         }
         for (child, (state, _)) in &fresh.children {
             gauge(*state).inc();
-            memories.wanting.insert(child.clone(), key.to_owned());
+            let parents = memories.wanting.entry(child.clone()).or_default();
+            parents.insert(key.to_owned());
         }
         memories.by_parent.insert(key.to_owned(), fresh);
     }
@@ -351,23 +369,21 @@ impl<A: Api> Reconciler<A> {
                 if live.text(&["metadata", "deletionTimestamp"]).is_some() {
                     return Err(ApiError::Changed);
                 }
-                let mut object = child.value.clone();
-                if let (Some(metadata), Some(version)) = (
-                    object.get_mut("metadata").and_then(Value::as_object_mut),
-                    resource_version(live),
-                ) {
-                    metadata.insert("resourceVersion".to_owned(), version.into());
-                }
-                match self.api.apply(resource, &object).await {
+                let version = resource_version(live).unwrap_or_default();
+                match self.api.apply(resource, &versioned(child, version)).await {
                     Ok(applied) => Ok(in_step(applied)),
-                    Err(ApiError::Conflict(why)) => self.let_go(read, live, key, owner, &why).await,
+                    Err(ApiError::Conflict(why)) => {
+                        let owners = our_owners(live, Some(child));
+                        self.let_go(read, live, &owners, key, owner, &why).await
+                    }
                     Err(error) => Err(error),
                 }
             }
             (Standing::Released, Some(live)) => {
-                if live.is_managed {
-                    let why = "a Helm release has adopted it";
-                    return self.let_go(read, live, key, owner, why).await;
+                let owners = our_owners(live, Some(child));
+                if live.is_managed || !owners.is_empty() {
+                    let why = why_released(live);
+                    return self.let_go(read, live, &owners, key, owner, why).await;
                 }
                 Ok(Kept {
                     state: State::Released,
@@ -388,22 +404,32 @@ impl<A: Api> Reconciler<A> {
                     resource_version: resource_version(live).map(ToOwned::to_owned),
                 })
             }
-            _ => match self.api.apply(resource, &child.value).await {
-                Ok(applied) => {
-                    // Apply cannot say "only if it is not there": an object that came in the meantime was joined.
-                    let joined = live_object(applied.clone()).filter(has_other_managers);
-                    match joined {
-                        Some(joined) => {
-                            let why = "somebody else made it at the same time";
-                            self.let_go(read, &joined, key, owner, why).await
-                        }
-                        None => Ok(in_step(applied)),
+            _ => self.make(resource, child).await,
+        }
+    }
+
+    /// Makes a child that was not there a moment ago. Somebody may have been faster: what he made stays as it is.
+    async fn make(&self, resource: &'static Resource, child: &Object) -> Result<Kept, ApiError> {
+        match self.api.apply(resource, &versioned(child, NOT_THERE)).await {
+            Ok(applied) => {
+                let joined = live_object(applied.clone()).filter(has_other_managers);
+                match joined {
+                    None => Ok(in_step(applied)),
+                    // An apply of nothing takes back what nobody else has set, and nothing else.
+                    Some(joined) => {
+                        let nothing = json!({
+                            "apiVersion": resource.api_version(),
+                            "kind": resource.kind,
+                            "metadata": identity(&joined),
+                        });
+                        self.api.apply(resource, &nothing).await?;
+                        Err(ApiError::Changed)
                     }
                 }
-                // It came in the meantime, and differs.
-                Err(ApiError::Conflict(_)) => Err(ApiError::Changed),
-                Err(error) => Err(error),
-            },
+            }
+            // It came in the meantime, and differs.
+            Err(ApiError::Conflict(_)) => Err(ApiError::Changed),
+            Err(error) => Err(error),
         }
     }
 
@@ -412,11 +438,12 @@ impl<A: Api> Reconciler<A> {
         &self,
         read: &'static Read,
         live: &Object,
+        our_owners: &BTreeSet<String>,
         key: &str,
         owner: &Reference,
         why: &str,
     ) -> Result<Kept, ApiError> {
-        let patch = release(live, &owner.uid);
+        let patch = release(live, our_owners);
         self.api
             .patch(&read.resource, &live.namespace, &live.name, &patch)
             .await?;
@@ -441,12 +468,15 @@ impl<A: Api> Reconciler<A> {
         })
     }
 
-    /// Deletes a child that is no longer wanted, if it still is ours when it is looked at.
+    /// Ends what is no longer wanted: deletes a child that still is ours when it is looked at, if it `may_go`, and lets
+    /// go of one that somebody has taken over.
     async fn take_away(
         &self,
         read: &'static Read,
         child: &Object,
         key: &str,
+        owner: &Reference,
+        may_go: bool,
     ) -> Result<(), ApiError> {
         let resource = &read.resource;
         let live = self
@@ -454,9 +484,19 @@ impl<A: Api> Reconciler<A> {
             .get(resource, &child.namespace, &child.name)
             .await?
             .and_then(live_object);
-        let Some(live) = live.filter(|live| standing(Some(live), key) == Standing::Ours) else {
+        let Some(live) = live else {
             return Ok(());
         };
+        match standing(Some(&live), key) {
+            Standing::Ours if may_go => {}
+            Standing::Released if live.is_managed => {
+                let owners = our_owners(&live, None);
+                let why = why_released(&live);
+                let released = self.let_go(read, &live, &owners, key, owner, why).await;
+                return released.map(|_| ());
+            }
+            _ => return Ok(()),
+        }
         if live.text(&["metadata", "deletionTimestamp"]).is_some() {
             return Ok(());
         }
@@ -475,26 +515,22 @@ impl<A: Api> Reconciler<A> {
         Ok(())
     }
 
-    /// The parent is gone. Children with an owner reference are collected by Kubernetes.
+    /// The parent is gone. Children with an owner reference to it are collected by Kubernetes; what Helm has adopted
+    /// is let go whatever becomes of the others.
     async fn say_farewell(
         &self,
         declaration: &'static Declaration,
         companions: &dyn Companions,
         key: &str,
+        owner: &Reference,
     ) -> Result<Option<Duration>, Failure> {
-        if companions.farewell() == Farewell::Retain {
-            return Ok(None);
-        }
         let mut sentences = Vec::new();
         for (read, child) in self.surplus(declaration, key, &[]) {
-            let is_owned = child
-                .value
-                .pointer("/metadata/ownerReferences")
-                .is_some_and(|owners| owners != &json!([]));
-            if is_owned {
+            let may_go = companions.farewell() == Farewell::Delete && !is_owned_by(&child, owner);
+            if !may_go && !is_marked_by_helm(&child) {
                 continue;
             }
-            if let Err(error) = self.take_away(read, &child, key).await {
+            if let Err(error) = self.take_away(read, &child, key, owner, may_go).await {
                 sentences.push(sentence(read, &child, &error));
             }
         }
@@ -545,33 +581,118 @@ fn resource_version(object: &Object) -> Option<&str> {
     object.text(&["metadata", "resourceVersion"])
 }
 
-/// Whose a live object is. Ours by its managed fields is ours also when somebody has taken the annotation off.
+/// Whose a live object is, by its managed fields. The mark counts as ours while nobody has written it anew; ours is
+/// ours also when somebody has taken it off.
 fn standing(live: Option<&Object>, key: &str) -> Standing {
-    match live {
-        Some(object)
-            if object.is_managed
-                && object
-                    .text(&["metadata", "annotations", PARENT_ANNOTATION])
-                    .is_none()
-                && !is_marked_by_helm(object) =>
-        {
-            Standing::Ours
-        }
-        _ => Standing::of(live, key),
+    let Some(object) = live.filter(|object| object.is_managed) else {
+        return Standing::of(live, key);
+    };
+    let parent = object.text(&["metadata", "annotations", PARENT_ANNOTATION]);
+    let is_our_mark = parent.is_some() && has_our_mark(object);
+    match parent {
+        Some(parent) if is_our_mark && parent != key => Standing::Foreign,
+        _ if is_marked_by_helm(object) => Standing::Released,
+        Some(_) if !is_our_mark => Standing::Released,
+        _ => Standing::Ours,
     }
 }
 
-fn has_other_managers(object: &Object) -> bool {
+fn versioned(child: &Object, version: &str) -> Value {
+    let mut object = child.value.clone();
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.insert("resourceVersion".to_owned(), version.into());
+    }
     object
-        .value
-        .pointer("/metadata/managedFields")
-        .and_then(Value::as_array)
-        .is_some_and(|entries| entries.iter().any(|entry| !is_ours(entry)))
 }
 
-/// The patch that takes our owner reference and our managed fields' entry back, without removing a field; it applies
-/// only to the version that was looked at.
-fn release(live: &Object, owner_uid: &str) -> JsonPatch {
+/// Name, namespace and uid: this object, and no other of its name.
+fn identity(object: &Object) -> Map<String, Value> {
+    let metadata = object.value.get("metadata").and_then(Value::as_object);
+    let members = metadata.into_iter().flatten();
+    members
+        .filter(|(member, _)| matches!(member.as_str(), "name" | "namespace" | "uid"))
+        .map(|(member, value)| (member.clone(), value.clone()))
+        .collect()
+}
+
+fn why_released(object: &Object) -> &'static str {
+    if is_marked_by_helm(object) {
+        "a Helm release has adopted it"
+    } else {
+        "somebody else has rewritten its marks"
+    }
+}
+
+fn managers(object: &Object) -> impl Iterator<Item = &Value> {
+    let entries = object.value.pointer("/metadata/managedFields");
+    entries.and_then(Value::as_array).into_iter().flatten()
+}
+
+/// Whether the mark of the parent is the one that was applied.
+fn has_our_mark(object: &Object) -> bool {
+    let path = ["fieldsV1", "f:metadata", "f:annotations"];
+    managers(object)
+        .filter(|entry| is_ours(entry))
+        .filter_map(|entry| path.iter().try_fold(entry, |at, member| at.get(member)))
+        .any(|annotations| annotations.get(format!("f:{PARENT_ANNOTATION}")).is_some())
+}
+
+fn has_other_managers(object: &Object) -> bool {
+    managers(object).any(|entry| !is_ours(entry))
+}
+
+/// uids of the owner references that an entry of the managed fields names.
+fn claimed_owners(entry: &Value) -> impl Iterator<Item = String> {
+    let owners = entry.pointer("/fieldsV1/f:metadata/f:ownerReferences");
+    let keys = owners.and_then(Value::as_object).into_iter().flatten();
+    keys.filter_map(|(key, _)| {
+        let key: Value = serde_json::from_str(key.strip_prefix("k:")?).ok()?;
+        key.get("uid")?.as_str().map(ToOwned::to_owned)
+    })
+}
+
+fn owner_uids(object: &Object) -> BTreeSet<String> {
+    let owners = object.value.pointer("/metadata/ownerReferences");
+    let owners = owners.and_then(Value::as_array).into_iter().flatten();
+    owners
+        .filter_map(|owner| owner.get("uid")?.as_str())
+        .map(ToOwned::to_owned)
+        .collect()
+}
+
+/// Whether it has an owner reference to an object of that kind and name.
+fn is_owned_by(child: &Object, parent: &Reference) -> bool {
+    let owners = child.value.pointer("/metadata/ownerReferences");
+    let mut owners = owners.and_then(Value::as_array).into_iter().flatten();
+    owners.any(|owner| {
+        let is = |member: &str, text: &str| owner.get(member).and_then(Value::as_str) == Some(text);
+        is("apiVersion", &parent.api_version)
+            && is("kind", &parent.kind)
+            && is("name", &parent.name)
+    })
+}
+
+/// uids of the owner references to take back: those that were applied, also for a parent that has been made anew
+/// since. Where the managed fields were emptied nobody's are told apart: then the one that is wanted, unless it is
+/// somebody else's by now.
+fn our_owners(live: &Object, wanted: Option<&Object>) -> BTreeSet<String> {
+    let claimed = |by_us: bool| -> BTreeSet<String> {
+        managers(live)
+            .filter(|entry| is_ours(entry) == by_us)
+            .flat_map(claimed_owners)
+            .collect()
+    };
+    if live.is_managed {
+        return claimed(true);
+    }
+    let mut owners = wanted.map(owner_uids).unwrap_or_default();
+    owners.retain(|uid| owner_uids(live).contains(uid));
+    owners.difference(&claimed(false)).cloned().collect()
+}
+
+/// The patch that takes these owner references and our managed fields' entry back, without removing a field; it
+/// applies only to the version that was looked at.
+fn release(live: &Object, our_owners: &BTreeSet<String>) -> JsonPatch {
     let replace = |path: &str, value: Value| {
         PointerBuf::parse(path)
             .ok()
@@ -592,10 +713,11 @@ fn release(live: &Object, owner_uid: &str) -> JsonPatch {
     }
     let list = |path: &str| live.value.pointer(path).and_then(Value::as_array);
     if let Some(owners) = list("/metadata/ownerReferences") {
-        let others: Vec<&Value> = owners
-            .iter()
-            .filter(|owner| owner.get("uid").and_then(Value::as_str) != Some(owner_uid))
-            .collect();
+        let is_ours = |owner: &Value| {
+            let uid = owner.get("uid").and_then(Value::as_str);
+            uid.is_some_and(|uid| our_owners.contains(uid))
+        };
+        let others: Vec<&Value> = owners.iter().filter(|owner| !is_ours(owner)).collect();
         if others.len() < owners.len() {
             operations.extend(replace("/metadata/ownerReferences", json!(others)));
         }
