@@ -60,7 +60,7 @@ impl Reason {
                 "Helm or another field manager has taken a companion over; it is left alone for good"
             }
             Reason::CompanionFailed => {
-                "a companion cannot be made or changed; it is tried again, later and later"
+                "a companion cannot be made or kept as it should be; it is tried again, later and later"
             }
             Reason::SettingsInvalid => {
                 "settings that cannot be understood got in; the last good ones stay in force"

@@ -24,7 +24,7 @@ use futures::stream::FuturesUnordered;
 use kube::Client;
 use lease::Election;
 use queue::Queue;
-use reconcile::{ChildKey, Reconciler};
+use reconcile::{ChildKey, Failure, Reconciler};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use webhooks::contract::companions::{PARENT_ANNOTATION, parent_key, split_parent_key};
@@ -157,7 +157,12 @@ async fn look<A: Api>(
         }
         Err(failure) => {
             count("failed");
-            tracing::warn!(rule, namespace, name, %failure, "companions are not in step");
+            // Whoever changes them back would fill the log as well.
+            if matches!(failure, Failure::Fought) {
+                tracing::debug!(rule, namespace, name, %failure, "companions are not in step");
+            } else {
+                tracing::warn!(rule, namespace, name, %failure, "companions are not in step");
+            }
             Again::Failed
         }
     };

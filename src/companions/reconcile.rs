@@ -24,7 +24,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use webhooks::contract::cluster::is_ours;
 use webhooks::contract::companions::{
     BY_PARENT, Farewell, PARENT_ANNOTATION, Standing, desired, is_marked_by_helm, parent_key,
@@ -38,6 +38,11 @@ use webhooks::contract::{
 /// others) are not updated without a version, and this one stands for none.
 const NOT_THERE: &str = "0";
 
+/// A companion that others change back this often within [`REWRITES_TIME`] is left to them for that long: nobody is
+/// fought.
+const REWRITES_MAX: usize = 10;
+const REWRITES_TIME: Duration = Duration::from_mins(1);
+
 /// A reconcile that did not get through; it is tried again.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
@@ -47,6 +52,9 @@ pub enum Failure {
     /// The companions function cannot know.
     #[error(transparent)]
     Unknown(#[from] Fault),
+    /// Somebody keeps changing a child back, and is not fought.
+    #[error("somebody keeps changing them back")]
+    Fought,
     /// Some children could not be brought in step.
     #[error("{0}")]
     Children(String),
@@ -93,6 +101,8 @@ fn child_key(read: &'static Read, object: &Object) -> ChildKey {
 struct Memory {
     digest: u64,
     children: HashMap<ChildKey, (State, Option<String>)>,
+    /// When children that were in step had to be written again, though nothing else was wanted.
+    rewrites: Vec<Instant>,
 }
 
 /// Brings parents and their children in step.
@@ -101,6 +111,8 @@ pub struct Reconciler<A> {
     caches: Arc<Caches>,
     counts: Family<CompanionLabels, Gauge>,
     memory: Mutex<Memories>,
+    /// How often a companion is written again before it is left alone for a while.
+    pub(super) rewrites_max: usize,
 }
 
 #[derive(Default)]
@@ -114,6 +126,8 @@ struct Memories {
 struct Kept {
     state: State,
     resource_version: Option<String>,
+    /// Whether it was there, ours, and not as it should be.
+    was_changed: bool,
 }
 
 impl<A: Api> Reconciler<A> {
@@ -130,6 +144,7 @@ impl<A: Api> Reconciler<A> {
             caches,
             counts,
             memory: Mutex::default(),
+            rewrites_max: REWRITES_MAX,
         }
     }
 
@@ -241,7 +256,13 @@ impl<A: Api> Reconciler<A> {
         let mut memory = Memory {
             digest,
             children: HashMap::new(),
+            rewrites: self.recent_rewrites(key, digest),
         };
+        if memory.rewrites.len() >= self.rewrites_max {
+            return Err(Failure::Fought);
+        }
+        let is_same_wish = self.has_same_wish(key, digest);
+        let mut was_changed = false;
         let mut failures = Vec::new();
         for (read, child) in &children {
             let kept = self.keep(read, child, key, owner).await;
@@ -250,13 +271,26 @@ impl<A: Api> Reconciler<A> {
                 Kept {
                     state: State::Failed,
                     resource_version: None,
+                    was_changed: false,
                 }
             });
+            was_changed |= kept.was_changed;
             memory
                 .children
                 .insert(child_key(read, child), (kept.state, kept.resource_version));
         }
+        if is_same_wish && was_changed {
+            memory.rewrites.push(Instant::now());
+        }
+        let is_fought = memory.rewrites.len() >= self.rewrites_max;
         self.remember(declaration, key, memory);
+        if is_fought {
+            let text = format!(
+                "somebody keeps changing its companions back: they are left alone for {} s",
+                REWRITES_TIME.as_secs()
+            );
+            self.tell(Reason::CompanionFailed, owner, None, text).await;
+        }
         let mut sentences = Vec::new();
         for (read, child, error) in failures {
             let sentence = sentence(read, child, &error);
@@ -275,6 +309,24 @@ impl<A: Api> Reconciler<A> {
             }
         }
         failure_of(&sentences)
+    }
+
+    /// When the children of the same wish had to be written again, lately.
+    fn recent_rewrites(&self, key: &str, digest: u64) -> Vec<Instant> {
+        let memories = self.memories();
+        let known = memories.by_parent.get(key);
+        let known = known.filter(|memory| memory.digest == digest);
+        known
+            .into_iter()
+            .flat_map(|memory| memory.rewrites.iter().copied())
+            .filter(|at| at.elapsed() < REWRITES_TIME)
+            .collect()
+    }
+
+    fn has_same_wish(&self, key: &str, digest: u64) -> bool {
+        let memories = self.memories();
+        let known = memories.by_parent.get(key);
+        known.is_some_and(|memory| memory.digest == digest)
     }
 
     /// The children that are there, not wanted (any more) and not let go yet, as the caches know them.
@@ -371,7 +423,14 @@ impl<A: Api> Reconciler<A> {
                 }
                 let version = resource_version(live).unwrap_or_default();
                 match self.api.apply(resource, &versioned(child, version)).await {
-                    Ok(applied) => Ok(in_step(applied)),
+                    Ok(applied) => {
+                        let kept = in_step(applied);
+                        let was_changed = kept.resource_version.as_deref() != Some(version);
+                        Ok(Kept {
+                            was_changed,
+                            ..kept
+                        })
+                    }
                     Err(ApiError::Conflict(why)) => {
                         let owners = our_owners(live, Some(child));
                         self.let_go(read, live, &owners, key, owner, &why).await
@@ -388,6 +447,7 @@ impl<A: Api> Reconciler<A> {
                 Ok(Kept {
                     state: State::Released,
                     resource_version: resource_version(live).map(ToOwned::to_owned),
+                    was_changed: false,
                 })
             }
             (Standing::Foreign, Some(live)) => {
@@ -402,6 +462,7 @@ impl<A: Api> Reconciler<A> {
                 Ok(Kept {
                     state: State::NameTaken,
                     resource_version: resource_version(live).map(ToOwned::to_owned),
+                    was_changed: false,
                 })
             }
             _ => self.make(resource, child).await,
@@ -465,6 +526,7 @@ impl<A: Api> Reconciler<A> {
             state: State::Released,
             // The next look, when the cache has caught up, finds the version.
             resource_version: None,
+            was_changed: false,
         })
     }
 
@@ -574,6 +636,7 @@ fn in_step(applied: Value) -> Kept {
             .as_ref()
             .and_then(resource_version)
             .map(ToOwned::to_owned),
+        was_changed: false,
     }
 }
 

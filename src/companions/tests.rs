@@ -9,6 +9,7 @@ mod memory;
 mod running;
 mod world;
 
+use crate::events::Reason;
 use memory::{Name, Trouble};
 use proptest::prelude::*;
 use serde_json::Value;
@@ -244,11 +245,11 @@ fn any_play() -> impl Strategy<Value = Play> {
     let touched = prop::sample::subsequence(all, 0..7)
         .prop_flat_map(|some| some.into_iter().map(any_touch).collect::<Vec<_>>());
     let resized = (any_parent(), 1..4_u8).prop_map(|(parent, size)| Move::Resize(parent, size));
-    let second = (touched, prop::collection::vec(resized, 0..4))
+    let touches = (touched, prop::collection::vec(resized, 0..4))
         .prop_map(|(touched, resized)| [touched, resized].concat())
         .prop_shuffle()
         .prop_flat_map(with_steps);
-    (first, any_act(), second, any_act()).prop_map(|(first, one, two, three)| Play {
+    (first, any_act(), touches, any_act()).prop_map(|(first, one, two, three)| Play {
         first,
         acts: [one, two, three],
     })
@@ -345,10 +346,9 @@ proptest! {
     }
 }
 
-/// A gadget with a lamp, or without.
-fn gadget(extra: bool, is_shared: bool) -> Shape {
+fn shape(count: u8, extra: bool, is_shared: bool) -> Shape {
     Shape {
-        count: 0,
+        count,
         size: 1,
         extra,
         is_broken: false,
@@ -356,19 +356,125 @@ fn gadget(extra: bool, is_shared: bool) -> Shape {
     }
 }
 
+/// The engine hears of everything and does what it has to.
+fn keep_up(world: &mut World) {
+    for _ in 0..3 {
+        world.catch_up();
+        world.work(100);
+    }
+}
+
 #[test]
 fn who_waits_for_a_name_is_told_when_it_is_free() {
     let mut world = World::new();
     for (parent, shape) in [
-        (Parent::One, gadget(true, true)),
-        (Parent::Two, gadget(true, true)),
-        (Parent::One, gadget(false, false)),
+        (Parent::One, shape(0, true, true)),
+        (Parent::Two, shape(0, true, true)),
+        (Parent::One, shape(0, false, false)),
     ] {
         world.perform(Deed::Put(parent, shape));
-        for _ in 0..3 {
-            world.catch_up();
-            world.work(100);
-        }
+        keep_up(&mut world);
     }
     world.converge_by_news();
+}
+
+#[test]
+fn a_child_of_a_parent_that_had_gone_is_found() {
+    let mut world = World::new();
+    world.perform(Deed::Put(Parent::One, shape(0, true, false)));
+    world.catch_up();
+    world.perform(Deed::Drop(Parent::One));
+    // It is not known yet that the parent has gone; then it is, but not that there is a child.
+    world.look_at(&Parent::One.key());
+    assert_eq!(world.outcome().len(), 1);
+    world.deliver("Gadget");
+    world.work(100);
+    assert_eq!(world.outcome().len(), 1);
+    world.converge_by_news();
+    assert_eq!(world.outcome().len(), 0);
+}
+
+#[test]
+fn ownership_ends_politely() {
+    let cog = 0;
+    let cut = |world: &World| {
+        let ours = |entry: &Value| entry["manager"] == webhooks::contract::FIELD_MANAGER;
+        let cut = |object: &mut Value| {
+            let entries = object["metadata"]["managedFields"].as_array_mut().unwrap();
+            entries.retain(ours);
+            Ok(())
+        };
+        let mut state = world.server.look();
+        let update = memory::Verb::Update;
+        state.update("cleaner", update, &name_of(cog), cut).unwrap();
+    };
+    for deed in [
+        Deed::Helm(cog, true),
+        Deed::Helm(cog, false),
+        Deed::Take(cog, Grip::Field),
+        Deed::Take(cog, Grip::Forced),
+        Deed::Take(cog, Grip::ManagedBy),
+        Deed::Take(cog, Grip::Mark),
+        Deed::Take(cog, Grip::MarkOfAnother),
+        Deed::Disown(cog),
+    ] {
+        for (is_anchored, is_cut) in [(false, false), (true, false), (false, true)] {
+            let mut world = World::new();
+            world.perform(Deed::Put(Parent::One, shape(2, false, false)));
+            keep_up(&mut world);
+            if is_anchored {
+                world.perform(Deed::Anchor(cog));
+            }
+            world.perform(deed);
+            let is_helms = matches!(deed, Deed::Helm(..));
+            if is_cut && is_helms {
+                // Only our entry is left.
+                cut(&world);
+            }
+            keep_up(&mut world);
+            let name = name_of(cog);
+            let left = world.server.look().object(&name).cloned().unwrap();
+            let owners = left.pointer("/metadata/ownerReferences");
+            let owners = owners.and_then(Value::as_array).map_or(0, Vec::len);
+            assert_eq!(owners, usize::from(is_anchored), "{deed:?}: {left}");
+            assert_eq!(world.outcome()[&name], "let go", "{deed:?}");
+            assert_eq!(world.released(), 1, "{deed:?}");
+            assert_eq!(world.told(Reason::CompanionReleased), 1, "{deed:?}");
+            // It stays when the parent goes, and is not taken back when the parent comes again.
+            world.perform(Deed::Drop(Parent::One));
+            world.perform(Deed::Collect);
+            world.converge();
+            world.perform(Deed::Put(Parent::One, shape(3, false, false)));
+            world.converge();
+            let now = world.server.look().object(&name).cloned();
+            assert_eq!(now, Some(left), "{deed:?}");
+        }
+    }
+}
+
+#[test]
+fn somebody_who_was_faster_keeps_what_he_made() {
+    // A lamp is joined for a moment, a cog is not.
+    for (child, parents) in [(0, shape(1, false, false)), (6, shape(0, true, false))] {
+        for likeness in [
+            Likeness::Equal,
+            Likeness::Disjoint,
+            Likeness::Differing,
+            Likeness::Applied,
+        ] {
+            for calls in 1..3 {
+                let mut world = World::new();
+                world.perform(Deed::Put(Parent::One, parents));
+                world.catch_up();
+                world.ambush(calls, Deed::Make(child, likeness), false);
+                keep_up(&mut world);
+                let outcome = world.outcome();
+                assert_eq!(outcome.len(), 1);
+                assert_eq!(outcome[&name_of(child)][0], "foreign", "{likeness:?}");
+                assert_eq!(world.told(Reason::CompanionNameTaken), 1);
+                assert_eq!(world.told(Reason::CompanionReleased), 0);
+                world.converge_by_news();
+            }
+        }
+    }
 }

@@ -233,6 +233,27 @@ spec:
     cluster.plane.kubectl(&["delete", DEFINITIONS, "beacon"]);
     eventually("it comes back", || cluster.definition("beacon").is_some());
 
+    // Whoever keeps taking a field away is not fought: it comes back a few times, then rests, and the owner is told.
+    let label = "app.kubernetes.io/managed-by";
+    let remove = json!({"metadata": {"labels": {label: null}}});
+    let has_label =
+        || cluster.definition("beacon").unwrap()["metadata"]["labels"][label].is_string();
+    eventually_within(60, "nobody is fought", || {
+        cluster.patch(DEFINITIONS, "beacon", &remove);
+        std::thread::sleep(Duration::from_millis(500));
+        cluster.events("CompanionFailed", "beacon") == 1
+    });
+    cluster.patch(DEFINITIONS, "beacon", &remove);
+    cluster.stays(DEFINITIONS, "beacon");
+    assert!(!has_label());
+    // Another wish is another matter.
+    cluster.patch(
+        LEGACY,
+        "beacon",
+        &json!({"metadata": {"labels": {"calm": "again"}}}),
+    );
+    eventually("it is in step again", has_label);
+
     // Switched off: no longer followed, and nothing is taken away.
     cluster.plane.kubectl(&[
         "annotate",

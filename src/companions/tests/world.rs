@@ -433,14 +433,16 @@ fn take(state: &mut State, name: &Name, grip: Grip) {
         ),
         Grip::Mark => (mark_path(), "a/b/c".into()),
         Grip::MarkOfAnother => {
-            let parent = if name.name.contains("alpha") || name.name.starts_with("one") {
-                [Parent::Beta, Parent::Two]
-            } else {
-                [Parent::Alpha, Parent::One]
+            let is_firsts = name.namespace == "one"
+                || name.name.starts_with("one")
+                || name.name.contains("alpha");
+            let another = match (name.kind, is_firsts) {
+                (CHART | "ApplicationDefinition", true) => Parent::Beta,
+                (CHART | "ApplicationDefinition", false) => Parent::Alpha,
+                (_, true) => Parent::Two,
+                (_, false) => Parent::One,
             };
-            let is_bridged = matches!(name.kind, CHART | "ApplicationDefinition");
-            let parent = parent[usize::from(!is_bridged)];
-            (mark_path(), parent.key().into())
+            (mark_path(), another.key().into())
         }
     };
     if matches!(grip, Grip::Forced) {
@@ -716,7 +718,7 @@ impl World {
         let mut world = World {
             changes: caches.changes(),
             queue: Queue::default(),
-            reconciler: Reconciler::new(server.clone(), Arc::clone(&caches), counts.clone()),
+            reconciler: tireless(&server, &caches, &counts),
             settings: Settings::default(),
             ledger: Ledger::default(),
             checked: BTreeMap::new(),
@@ -751,11 +753,7 @@ impl World {
     }
 
     pub fn restart(&mut self) {
-        self.reconciler = Reconciler::new(
-            self.server.clone(),
-            Arc::clone(&self.caches),
-            self.counts.clone(),
-        );
+        self.reconciler = tireless(&self.server, &self.caches, &self.counts);
         self.queue = Queue::default();
         enqueue_all(RULES, &self.caches, &mut self.queue, Instant::now());
     }
@@ -1129,6 +1127,17 @@ impl World {
             .collect()
     }
 
+    pub fn released(&self) -> usize {
+        self.ledger.released.len()
+    }
+
+    /// How many objects the engine has told of.
+    pub fn told(&self, reason: Reason) -> usize {
+        let state = self.server.look();
+        let notes = state.notes.iter();
+        notes.filter(|note| note.reason == reason).count()
+    }
+
     pub fn is_live(&self, parent: Parent) -> bool {
         self.server.look().object(&parent.name()).is_some()
     }
@@ -1190,4 +1199,15 @@ pub fn catch_up(server: &Server, caches: &Caches) {
             deliver(server, caches, kind);
         }
     }
+}
+
+/// An engine that is never tired of writing again: here a minute passes in a moment.
+fn tireless(
+    server: &Server,
+    caches: &Arc<Caches>,
+    counts: &Family<CompanionLabels, Gauge>,
+) -> Reconciler<Server> {
+    let mut reconciler = Reconciler::new(server.clone(), Arc::clone(caches), counts.clone());
+    reconciler.rewrites_max = usize::MAX;
+    reconciler
 }
