@@ -3,6 +3,7 @@
 //! Source: `internal/operator/package_reconciler.go` and `packagesource_reconciler.go` of Cozystack v1.0.0-alpha.1.
 
 use crate::contract::Object;
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 /// The variant of a Package that names none.
@@ -35,6 +36,29 @@ fn last_segment(path: &str) -> &str {
         .rsplit('/')
         .next()
         .unwrap_or_default()
+}
+
+/// What a rule builds of a PackageSource or Package; the rest stays text.
+#[derive(Debug, Deserialize)]
+pub struct Parts {
+    #[serde(default)]
+    metadata: Metadata,
+    /// `spec`; null where there is none.
+    #[serde(default)]
+    pub spec: Value,
+}
+
+#[derive(Debug, Deserialize, Default)]
+struct Metadata {
+    name: Option<String>,
+}
+
+impl Parts {
+    /// `metadata.name`
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.metadata.name.as_deref()
+    }
 }
 
 /// The `spec` of a PackageSource.

@@ -312,12 +312,14 @@ fn check_webhooks(values: &str, object: &Value, namespace: &str) {
 }
 
 fn check_network_policy(policy: &Value) {
+    let (mut ways_in, mut ways_out) = (0, 0);
     for rule in policy["spec"]["ingress"].as_array().into_iter().flatten() {
         let text = rule.to_string();
         let is_for_api_server = ["8443", "8444", "\"admission\"", "\"conversion\""]
             .iter()
             .any(|port| text.contains(port));
         if is_for_api_server {
+            ways_in += 1;
             assert!(
                 rule["from"].is_null(),
                 "an API server on the host network matches no selector: {text}"
@@ -327,9 +329,11 @@ fn check_network_policy(policy: &Value) {
     for rule in policy["spec"]["egress"].as_array().into_iter().flatten() {
         let text = rule.to_string();
         if text.contains("443") {
+            ways_out += 1;
             assert!(rule["to"].is_null(), "{text}");
         }
     }
+    assert!(ways_in > 0 && ways_out > 0, "{policy}");
 }
 
 /// A cluster in which Helm installs the chart: the Services lead to loopback, the Jobs are played, the Deployment's own

@@ -12,10 +12,8 @@ use crate::contract::{
     SettingKind, Validate, Verdict, Violation, Webhook, Weight, request,
 };
 use crate::kinds::{HELM_RELEASES, PACKAGE_SOURCES, PACKAGES};
-use crate::packages::{Package as Spec, Source};
+use crate::packages::{Package as Spec, Parts, Source};
 use refusals::REFUSALS;
-use serde::Deserialize;
-use serde_json::Value;
 
 /// Name of the setting that says which release of the platform runs.
 const PLATFORM_VERSION: &str = "platform-version";
@@ -56,19 +54,6 @@ pub static WEBHOOK: Webhook = Webhook {
 
 struct Package;
 
-#[derive(Deserialize)]
-struct Parts {
-    #[serde(default)]
-    metadata: Metadata,
-    #[serde(default)]
-    spec: Value,
-}
-
-#[derive(Deserialize, Default)]
-struct Metadata {
-    name: Option<String>,
-}
-
 impl Validate for Package {
     fn validate(&self, request: &Request<'_>, verdict: &mut Verdict) -> Result<(), Fault> {
         let read = |raw| request::read::<Parts>(raw);
@@ -88,7 +73,7 @@ impl Validate for Package {
                 return Ok(());
             }
         };
-        let name = parts.metadata.name.as_deref().unwrap_or(request.name);
+        let name = parts.name().unwrap_or(request.name);
         let package = Spec(&parts.spec);
         let source = request.cluster.get(&PACKAGE_SOURCES, "", name);
         let source = source.as_deref().map(Source::of);

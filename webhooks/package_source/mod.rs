@@ -13,10 +13,9 @@ use crate::cozystack_resource_definition::catalogue::artifact_name;
 use crate::kinds::{
     PACKAGE_SOURCES, PACKAGE_SOURCES_BY_ARTIFACT, PACKAGE_SOURCES_BY_RELEASE, PACKAGES,
 };
-use crate::packages::{Component, Install, Package, Source};
+use crate::packages::{Component, Install, Package, Parts, Source};
 use refusals::REFUSALS;
-use serde::Deserialize;
-use serde_json::Value;
+
 use std::collections::HashSet;
 
 /// The folder.
@@ -35,7 +34,8 @@ pub static WEBHOOK: Webhook = Webhook {
         failure_policy: FailurePolicy::Fail,
         timeout_seconds: 5,
         default_mode: Mode::Enforce,
-        weight: Weight::Light,
+        // A source of a thousand components takes milliseconds.
+        weight: Weight::Heavy,
         reads: &[&PACKAGE_SOURCES, &PACKAGES],
         writes: &[],
         settings: &[],
@@ -48,19 +48,6 @@ pub static WEBHOOK: Webhook = Webhook {
 };
 
 struct PackageSource;
-
-#[derive(Deserialize)]
-struct Parts {
-    #[serde(default)]
-    metadata: Metadata,
-    #[serde(default)]
-    spec: Value,
-}
-
-#[derive(Deserialize, Default)]
-struct Metadata {
-    name: Option<String>,
-}
 
 impl Validate for PackageSource {
     fn validate(&self, request: &Request<'_>, verdict: &mut Verdict) -> Result<(), Fault> {
@@ -77,7 +64,7 @@ impl Validate for PackageSource {
                 return Ok(());
             }
         };
-        let name = parts.metadata.name.as_deref().unwrap_or(request.name);
+        let name = parts.name().unwrap_or(request.name);
         let source = Source(&parts.spec);
         checks::check(name, source, request.deadline, verdict)?;
         cycles::check(name, source, request, verdict)?;
