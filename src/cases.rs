@@ -4,6 +4,7 @@
 //! <case>/request.yaml   operation, object, oldObject, dryRun         (admission)
 //!                       convertTo, objects                          (conversion)
 //!        cluster.yaml   optional: the objects around, and the settings
+//!        charts/        optional: the charts of their packages, by the paths of their components
 //!        expect.yaml    allowed, code, reason, message, causes, warnings, patch, object, companions
 //!                       objects, or failure
 //! ```
@@ -13,6 +14,7 @@
     reason = "reading an absent member of a Value gives null, and no request reaches this module"
 )]
 
+use crate::charts::folder::{Folder, FolderError};
 use crate::cluster;
 use crate::crds::schema::Schemas;
 use crate::dispatch::{Dispatcher, Role};
@@ -33,6 +35,7 @@ use webhooks::contract::{Mode, Object, Operation, Webhook, World};
 pub const REQUEST_FILE: &str = "request.yaml";
 const CLUSTER_FILE: &str = "cluster.yaml";
 const EXPECT_FILE: &str = "expect.yaml";
+const CHARTS_FOLDER: &str = "charts";
 
 /// Carries a body to a path of a service.
 pub trait Wire {
@@ -78,6 +81,9 @@ pub enum Error {
     /// The objects around are not readable.
     #[error(transparent)]
     Manifest(#[from] manifest::Error),
+    /// A chart is not usable.
+    #[error(transparent)]
+    Charts(#[from] FolderError),
     /// Our own CRDs are wrong.
     #[error("{0}")]
     Schemas(String),
@@ -173,6 +179,10 @@ pub fn run(
         detail,
     })?;
     let caches = cluster::files::of(registry, around);
+    let charts = case.join(CHARTS_FOLDER);
+    if charts.exists() {
+        Folder::open(&charts)?.take_all(&caches)?;
+    }
     let service = Arc::new(Service::new(Dispatcher::new(registry, settings), caches));
     let mut run = Run {
         service,

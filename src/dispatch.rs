@@ -8,13 +8,15 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
+use webhooks::charts::OwnSchema;
 use webhooks::contract::companions::{self, parent_key};
 use webhooks::contract::verdict::WARNING_MAX_CHARS;
 use webhooks::contract::{
-    ALLOW_ANNOTATION, Cluster, Conversion, Deadline, Declaration, Edit, FailurePolicy, Fault,
-    Found, Index, Mode, Object, Operation, Read, Request, Resource, Scope as RuleScope, Settings,
-    Standing, Verdict, Violation, Webhook, Weight, World, edit, request,
+    ALLOW_ANNOTATION, Chart, Cluster, Conversion, Deadline, Declaration, Edit, FailurePolicy,
+    Fault, Found, Index, Mode, Object, Operation, Read, Request, Resource, Scope as RuleScope,
+    Settings, Standing, Verdict, Violation, Webhook, Weight, World, edit, request,
 };
+use webhooks::kinds::EXTERNAL_ARTIFACTS;
 
 /// All warnings of an answer together, in characters: the API server drops what is beyond 4096.
 const WARNINGS_MAX_CHARS: usize = 4_000;
@@ -194,6 +196,8 @@ pub struct Decision {
     pub warnings: Vec<RuleWarning>,
     /// Audit annotations.
     pub audit: Vec<(String, String)>,
+    /// By what the rules judged, where somebody has asked.
+    pub notes: Vec<RuleWarning>,
     /// What changes the object; empty for validators.
     pub patch: Vec<PatchOperation>,
     /// The rules that ran, and what became of each.
@@ -298,6 +302,7 @@ pub struct Dispatcher {
     entries: BTreeMap<String, Arc<Entry>>,
     conversions: BTreeMap<String, (&'static Conversion, crate::review::conversion::Target)>,
     settings: ArcSwap<Settings>,
+    explains: bool,
 }
 
 impl Dispatcher {
@@ -321,7 +326,15 @@ impl Dispatcher {
             entries,
             conversions,
             settings: ArcSwap::from_pointee(settings),
+            explains: false,
         }
+    }
+
+    /// The same one, which has rules say by what they judge.
+    #[must_use]
+    pub fn explaining(mut self) -> Dispatcher {
+        self.explains = true;
+        self
     }
 
     /// The settings in force.
@@ -409,6 +422,7 @@ impl Dispatcher {
                 cluster: &scope,
                 settings: settings.of(declaration),
                 deadline,
+                explains: self.explains,
             };
             let run = || {
                 let outcome = match entry.role {
@@ -461,6 +475,10 @@ fn validate(
         decision.warn(rule, text);
     }
     decision.audit.append(&mut verdict.audit);
+    let notes = verdict.notes.drain(..);
+    decision
+        .notes
+        .extend(notes.map(|text| RuleWarning { rule, text }));
     if verdict.violations.is_empty() {
         return Ok(Outcome::Allowed);
     }
@@ -848,5 +866,17 @@ impl Cluster for Scope<'_> {
         } else {
             Found::default()
         }
+    }
+
+    fn chart(&self, artifact: &str) -> Chart {
+        if self.allows(&EXTERNAL_ARTIFACTS, None) {
+            self.inner.chart(artifact)
+        } else {
+            Chart::Unknown("the rule does not declare that it reads charts".into())
+        }
+    }
+
+    fn own_schemas(&self, package: &str, component: &str) -> Vec<Arc<OwnSchema>> {
+        self.inner.own_schemas(package, component)
     }
 }

@@ -1,6 +1,7 @@
 //! What is generated from the registry: webhook configurations, RBAC, the names that are API.
 
 use crate::certs::{AUTHORITY_SECRET, LEAF_SECRET};
+use crate::charts::own;
 use crate::crds::{MANAGER, Target};
 use crate::dispatch::{Dispatcher, Entry, Role, entries};
 use crate::events::Reason;
@@ -167,7 +168,7 @@ pub fn rbac(registry: &[&'static Webhook], target: &Target) -> Vec<Value> {
         .map(|((group, plural), verbs)| json!({"apiGroups": [group], "resources": [plural], "verbs": verbs}))
         .collect();
     let labels = labels();
-    vec![
+    let mut objects = vec![
         json!({
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": "ClusterRole",
@@ -181,16 +182,13 @@ pub fn rbac(registry: &[&'static Webhook], target: &Target) -> Vec<Value> {
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": MANAGER},
             "subjects": [{"kind": "ServiceAccount", "name": MANAGER, "namespace": target.namespace}],
         }),
-        // Its own settings and Lease. Creation cannot be limited to a name.
+        // Its own settings, operators' schemas and the Lease. Lists and creation cannot be limited to names.
         json!({
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": "Role",
             "metadata": {"name": MANAGER, "namespace": target.namespace, "labels": labels},
             "rules": [
-                {
-                    "apiGroups": [""], "resources": ["configmaps"],
-                    "resourceNames": [MANAGER], "verbs": READ_VERBS,
-                },
+                {"apiGroups": [""], "resources": ["configmaps"], "verbs": READ_VERBS},
                 {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"]},
                 {
                     "apiGroups": ["coordination.k8s.io"], "resources": ["leases"],
@@ -205,7 +203,27 @@ pub fn rbac(registry: &[&'static Webhook], target: &Target) -> Vec<Value> {
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": MANAGER},
             "subjects": [{"kind": "ServiceAccount", "name": MANAGER, "namespace": target.namespace}],
         }),
-    ]
+    ];
+    // Operators' schemas stand there, too, and nowhere else.
+    for namespace in own::namespaces(&target.namespace) {
+        if namespace == target.namespace {
+            continue;
+        }
+        objects.push(json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "Role",
+            "metadata": {"name": MANAGER, "namespace": namespace, "labels": labels},
+            "rules": [{"apiGroups": [""], "resources": ["configmaps"], "verbs": READ_VERBS}],
+        }));
+        objects.push(json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "RoleBinding",
+            "metadata": {"name": MANAGER, "namespace": namespace, "labels": labels},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": MANAGER},
+            "subjects": [{"kind": "ServiceAccount", "name": MANAGER, "namespace": target.namespace}],
+        }));
+    }
+    objects
 }
 
 /// The rows of the paths.
@@ -307,6 +325,17 @@ pub fn names_page(registry: &[&'static Webhook]) -> String {
                 "on a legacy definition, `\"true\"`: it is not bridged (any more)".to_owned(),
             ],
         ],
+    );
+    table(
+        "Labels",
+        ["Key", "Meaning"],
+        vec![[
+            code(own::LABEL),
+            format!(
+                "name of a Package, on ConfigMaps in `{}`: key `<component>.json` is a schema for the values of that component",
+                own::namespaces(&target.namespace).join("` and `")
+            ),
+        ]],
     );
     table(
         "Audit annotations",

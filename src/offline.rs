@@ -1,6 +1,8 @@
 //! What a cluster would say to an object: mutation, the CRD's schema, validation, in the API server's order and
 //! through the server's own dispatcher.
 
+use crate::charts::folder::{Folder, FolderError};
+use crate::charts::own;
 use crate::cluster::Caches;
 use crate::crds::schema::{self, Schemas};
 use crate::dispatch::{Decision, Dispatcher, Role};
@@ -14,6 +16,8 @@ use webhooks::contract::companions::{desired, parent_key, written};
 use webhooks::contract::{
     Cluster as _, Deadline, Mode, Object, Operation, Resource, Standing, Violation, Webhook, World,
 };
+use webhooks::kinds::PACKAGE_SOURCES;
+use webhooks::packages::Source;
 
 /// One object is decided on within this.
 const TIME: Duration = Duration::from_mins(1);
@@ -105,6 +109,9 @@ pub struct Report {
     pub companions: Vec<Value>,
     /// The rules that looked at it.
     pub rules: Vec<String>,
+    /// By what they judged, where somebody has asked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// Something that is no answer.
@@ -124,6 +131,9 @@ pub enum Error {
     /// The question cannot be put.
     #[error("{0}")]
     Question(String),
+    /// A chart among those given cannot be used.
+    #[error(transparent)]
+    Charts(#[from] FolderError),
     /// The patch of our own does not apply.
     #[error("the patch does not apply: {0}")]
     Patch(#[from] json_patch::PatchError),
@@ -135,6 +145,7 @@ pub struct Judge {
     schemas: Schemas,
     caches: Arc<Caches>,
     registry: Vec<&'static Webhook>,
+    charts: Option<Folder>,
 }
 
 impl Judge {
@@ -152,7 +163,18 @@ impl Judge {
             schemas: Schemas::load()?,
             caches,
             registry: registry.to_vec(),
+            charts: None,
         })
+    }
+
+    /// The same judge, who holds values against the charts of a folder, too.
+    ///
+    /// # Errors
+    /// When one of them cannot be used.
+    pub fn with_charts(mut self, folder: Folder) -> Result<Judge, FolderError> {
+        folder.take_all(&self.caches)?;
+        self.charts = Some(folder);
+        Ok(self)
     }
 
     /// The resource of a kind that some rule looks at.
@@ -196,6 +218,7 @@ impl Judge {
             object: Value::Null,
             companions: Vec::new(),
             rules: Vec::new(),
+            notes: Vec::new(),
         };
         let mut object = question.object.clone();
         if let Some(decision) =
@@ -302,6 +325,13 @@ impl Judge {
             return Ok(());
         };
         self.caches.put(group, &question.kind, object.clone());
+        own::take(&self.caches.charts, &object.value);
+        let sources = &PACKAGE_SOURCES.resource;
+        if let Some(folder) = &self.charts
+            && (sources.group, sources.kind) == (group, question.kind.as_str())
+        {
+            folder.take(&object.name, Source::of(&object), &self.caches.charts)?;
+        }
         for webhook in &self.registry {
             let is_of_kind =
                 webhook.declaration.rules.iter().any(|rule| {
@@ -345,6 +375,8 @@ impl Judge {
 }
 
 fn add(report: &mut Report, decision: &Decision) {
+    let notes = decision.notes.iter();
+    report.notes.extend(notes.map(|note| note.text.clone()));
     report.warnings.extend(decision.shown_warnings());
     let whole = decision.warnings.iter();
     report

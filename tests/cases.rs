@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use support::broken::{self, Subject};
 use support::inprocess::Server;
 use support::rules;
 use webhooks::REGISTRY;
@@ -482,33 +483,6 @@ fn real_package_sources_and_their_packages_are_accepted() {
 /// Each of these is a good object but for one place, and refused for that place.
 #[test]
 fn broken_packages_and_sources_are_refused() {
-    let source = json!({
-        "apiVersion": "cozystack.io/v1alpha1", "kind": "PackageSource",
-        "metadata": {"name": "cozystack.gizmo"},
-        "spec": {
-            "sourceRef": {"kind": "OCIRepository", "name": "gizmo-packages", "namespace": "cozy-system", "path": "/"},
-            "variants": [
-                {
-                    "name": "default",
-                    "dependsOn": ["cozystack.gadget"],
-                    "libraries": [{"name": "cozy-lib", "path": "library/cozy-lib"}, {"path": "library/other"}],
-                    "components": [
-                        {"name": "gizmo", "path": "apps/gizmo", "libraries": ["cozy-lib", "other"]},
-                        {"name": "operator", "path": "system/operator", "valuesFiles": ["values.yaml"],
-                         "install": {"namespace": "cozy-gizmo", "releaseName": "gizmo-operator", "dependsOn": ["crds"]}},
-                        {"name": "crds", "path": "system/crds", "install": {"namespace": "cozy-gizmo", "dependsOn": []}},
-                    ],
-                },
-                {"name": "big", "dependsOn": [], "components": [{"name": "crds", "path": "system/crds"}]},
-            ],
-        },
-    });
-    let installed = json!({
-        "apiVersion": "cozystack.io/v1alpha1", "kind": "Package",
-        "metadata": {"name": "cozystack.gizmo"},
-        "spec": {"variant": "default", "ignoreDependencies": ["cozystack.gadget"], "components": {
-            "operator": {"enabled": true, "values": {"replicas": 2}}, "crds": {"values": {}}}},
-    });
     let gadget = json!({
         "apiVersion": "cozystack.io/v1alpha1", "kind": "PackageSource",
         "metadata": {"name": "cozystack.gadget"},
@@ -527,237 +501,10 @@ fn broken_packages_and_sources_are_refused() {
                 .collect(),
         )
     };
+    let (source, installed) = (broken::source(), broken::package());
     assert!(created(&of(&[]), &source).allowed);
     assert!(created(&of(&[&source]), &installed).allowed);
-    let variant = "spec.variants[0]";
-    let components = "spec.variants[0].components";
-    let long = |length: usize| "x".repeat(length);
-    let table = [
-        (
-            "/spec/sourceRef/name",
-            json!("gizmo.packages"),
-            "spec.sourceRef.name".to_owned(),
-        ),
-        (
-            "/spec/sourceRef/name",
-            json!("Gizmo"),
-            "spec.sourceRef.name".to_owned(),
-        ),
-        (
-            "/spec/sourceRef/name",
-            json!("-gizmo"),
-            "spec.sourceRef.name".to_owned(),
-        ),
-        (
-            "/spec/sourceRef/name",
-            json!(long(64)),
-            "spec.sourceRef.name".to_owned(),
-        ),
-        (
-            "/spec/sourceRef/path",
-            json!("packages/../.."),
-            "spec.sourceRef.path".to_owned(),
-        ),
-        (
-            "/spec/variants/0/name",
-            json!(""),
-            format!("{variant}.name"),
-        ),
-        (
-            "/spec/variants/0/name",
-            json!("De_fault"),
-            format!("{variant}.name"),
-        ),
-        (
-            "/spec/variants/0/name",
-            json!("big"),
-            "spec.variants[1].name".to_owned(),
-        ),
-        (
-            "/spec/variants/0/dependsOn/0",
-            json!("cozystack.gizmo"),
-            format!("{variant}.dependsOn[0]"),
-        ),
-        (
-            "/spec/variants/1/dependsOn",
-            json!(["a", "cozystack.gizmo"]),
-            "spec.variants[1].dependsOn[1]".to_owned(),
-        ),
-        (
-            "/spec/variants/0/libraries/1/path",
-            json!("other/cozy-lib"),
-            format!("{variant}.libraries[1].name"),
-        ),
-        (
-            "/spec/variants/0/libraries/1/path",
-            json!("library/other/"),
-            format!("{variant}.libraries[1].path"),
-        ),
-        (
-            "/spec/variants/0/libraries/0/path",
-            json!("/library"),
-            format!("{variant}.libraries[0].path"),
-        ),
-        (
-            "/spec/variants/0/libraries/0/path",
-            json!("../library"),
-            format!("{variant}.libraries[0].path"),
-        ),
-        (
-            "/spec/variants/0/libraries/0/path",
-            json!(""),
-            format!("{variant}.libraries[0].path"),
-        ),
-        (
-            "/spec/variants/0/libraries/0/name",
-            json!("a/b"),
-            format!("{variant}.libraries[0].name"),
-        ),
-        (
-            "/spec/variants/0/libraries/0/name",
-            json!("lib"),
-            format!("{components}[0].libraries[0]"),
-        ),
-        (
-            "/spec/variants/0/components/0/libraries/1",
-            json!("cozylib"),
-            format!("{components}[0].libraries[1]"),
-        ),
-        (
-            "/spec/variants/0/components/0/name",
-            json!(""),
-            format!("{components}[0].name"),
-        ),
-        (
-            "/spec/variants/0/components/0/name",
-            json!("operator"),
-            format!("{components}[1].name"),
-        ),
-        (
-            "/spec/variants/0/components/0/name",
-            json!("Gizmo"),
-            format!("{components}[0].name"),
-        ),
-        (
-            "/spec/variants/0/components/0/name",
-            json!("gizmo "),
-            format!("{components}[0].name"),
-        ),
-        (
-            "/spec/variants/0/components/0/name",
-            json!("gizmo-"),
-            format!("{components}[0].name"),
-        ),
-        (
-            "/spec/variants/0/components/0/name",
-            json!(long(231)),
-            format!("{components}[0].name"),
-        ),
-        (
-            "/spec/variants/0/components/2/name",
-            json!("crd"),
-            format!("{components}[1].install.dependsOn[0]"),
-        ),
-        (
-            "/spec/variants/1/components",
-            json!([{"name": "x.y", "path": "p"}, {"name": "x-y", "path": "p"}]),
-            "spec.variants[1].components[1].name".to_owned(),
-        ),
-        (
-            "/spec/variants/0/components/0/path",
-            json!("/apps/gizmo"),
-            format!("{components}[0].path"),
-        ),
-        (
-            "/spec/variants/0/components/0/path",
-            json!("apps/gizmo/"),
-            format!("{components}[0].path"),
-        ),
-        (
-            "/spec/variants/0/components/0/path",
-            json!("apps/../gizmo"),
-            format!("{components}[0].path"),
-        ),
-        (
-            "/spec/variants/0/components/1/path",
-            json!(""),
-            format!("{components}[1].path"),
-        ),
-        (
-            "/spec/variants/0/components/1/valuesFiles/0",
-            json!("../values.yaml"),
-            format!("{components}[1].valuesFiles[0]"),
-        ),
-        (
-            "/spec/variants/0/components/1/install/namespace",
-            json!(""),
-            format!("{components}[1].install.namespace"),
-        ),
-        (
-            "/spec/variants/0/components/1/install/namespace",
-            json!("Cozy"),
-            format!("{components}[1].install.namespace"),
-        ),
-        (
-            "/spec/variants/0/components/1/install/namespace",
-            json!("cozy.gizmo"),
-            format!("{components}[1].install.namespace"),
-        ),
-        (
-            "/spec/variants/0/components/1/install/namespace",
-            json!(long(64)),
-            format!("{components}[1].install.namespace"),
-        ),
-        (
-            "/spec/variants/0/components/1/install",
-            json!({}),
-            format!("{components}[1].install.namespace"),
-        ),
-        (
-            "/spec/variants/0/components/1/install/releaseName",
-            json!(long(54)),
-            format!("{components}[1].install.releaseName"),
-        ),
-        (
-            "/spec/variants/0/components/1/install/releaseName",
-            json!("Gizmo_Operator"),
-            format!("{components}[1].install.releaseName"),
-        ),
-        (
-            "/spec/variants/0/components/1/install/releaseName",
-            json!("crds"),
-            format!("{components}[2].install.releaseName"),
-        ),
-        (
-            "/spec/variants/0/components/1/install/dependsOn/0",
-            json!("operator"),
-            format!("{components}[1].install.dependsOn[0]"),
-        ),
-        (
-            "/spec/variants/0/components/1/install/dependsOn/0",
-            json!("gizmo"),
-            format!("{components}[1].install.dependsOn[0]"),
-        ),
-        (
-            "/spec/variants/0/components/1/install/dependsOn/0",
-            json!("nothing"),
-            format!("{components}[1].install.dependsOn[0]"),
-        ),
-        (
-            "/spec/variants/0/components/2/install/dependsOn",
-            json!(["operator"]),
-            format!("{components}[2].install.dependsOn[0]"),
-        ),
-    ];
-    let edited = |object: &Value, pointer: &str, value: &Value| {
-        let mut object = object.clone();
-        let (parent, member) = pointer.rsplit_once('/').unwrap();
-        match object.pointer_mut(pointer) {
-            Some(place) => place.clone_from(value),
-            None => object.pointer_mut(parent).unwrap()[member] = value.clone(),
-        }
-        object
-    };
+    assert!(created(&of(&[]), &broken::platform()).allowed);
     let refused = |judge: &Judge, object: &Value, field: &str| {
         let report = created(judge, object);
         let fields: Vec<&str> = report
@@ -772,43 +519,19 @@ fn broken_packages_and_sources_are_refused() {
         }
     };
     let (empty, full) = (of(&[]), of(&[&source]));
-    let mut broken = 0;
-    for (pointer, value, field) in &table {
-        refused(&empty, &edited(&source, pointer, value), field);
-        broken += 1;
-    }
     refused(
         &of(&[&gadget, &widget]),
         &source,
         "spec.variants[0].dependsOn[0]",
     );
-    for (pointer, value, field) in [
-        ("/spec/variant", json!("defualt"), "spec.variant"),
-        ("/spec/variant", json!("none"), "spec.variant"),
-        ("/spec/variant", json!("big"), "spec.components.operator"),
-        (
-            "/spec/components/gizmos",
-            json!({}),
-            "spec.components.gizmos",
-        ),
-        (
-            "/spec/components/operator/values",
-            json!("replicas: 2"),
-            "spec.components.operator.values",
-        ),
-        (
-            "/spec/components/crds/values",
-            json!([]),
-            "spec.components.crds.values",
-        ),
-        (
-            "/spec/components/crds/values",
-            json!(false),
-            "spec.components.crds.values",
-        ),
-    ] {
-        refused(&full, &edited(&installed, pointer, &value), field);
-        broken += 1;
+    let rows = broken::rows();
+    for (subject, pointer, value, field) in &rows {
+        let judge = match subject {
+            Subject::Package => &full,
+            Subject::Source | Subject::Platform => &empty,
+        };
+        let object = broken::edited(&broken::right(*subject), pointer, value);
+        refused(judge, &object, field);
     }
-    assert!(broken >= 40, "{broken}");
+    assert!(rows.len() >= 60, "{}", rows.len());
 }

@@ -269,7 +269,7 @@ fn metrics_and_events_are_documented() {
     use cozystack_webhook::events::Reason;
     use cozystack_webhook::server::metrics::{
         CacheLabels, CompanionLabels, ConversionLabels, Metrics, ReconcileLabels, RefusalLabels,
-        ReviewLabels,
+        ReviewLabels, SchemaLabels,
     };
     let docs = std::fs::read_to_string(root().join("docs/operations.md")).unwrap();
     let documented: std::collections::BTreeSet<&str> = docs
@@ -306,6 +306,13 @@ fn metrics_and_events_are_documented() {
     metrics
         .cached_objects
         .get_or_create(&CacheLabels { resource: "x" })
+        .set(1);
+    metrics
+        .values_schemas
+        .get_or_create(&SchemaLabels {
+            source: "chart",
+            state: "ready",
+        })
         .set(1);
     metrics
         .companions

@@ -140,3 +140,16 @@ pub static PACKAGES: Read = Read {
     content: Content::Full,
     indexes: &[],
 };
+
+/// Artifacts that others than Flux's own sources bring: among them one for each component of a package.
+pub static EXTERNAL_ARTIFACTS: Read = Read {
+    resource: Resource {
+        group: "source.toolkit.fluxcd.io",
+        version: "v1",
+        plural: "externalartifacts",
+        kind: "ExternalArtifact",
+        namespaced: true,
+    },
+    content: Content::Full,
+    indexes: &[],
+};

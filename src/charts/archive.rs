@@ -9,8 +9,9 @@ use serde_json::{Map, Value};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::time::{Duration, Instant};
 use tar::EntryType;
-use webhooks::charts::{Chart, Dependency, Import, is_version};
+use webhooks::charts::{Chart, Component, Dependency, Import, is_version};
 
 /// Largest archive, in bytes. The largest chart of a release has less than 2 MB.
 pub const ARCHIVE_MAX_BYTES: usize = 20 << 20;
@@ -22,6 +23,8 @@ pub const FILE_MAX_BYTES: u64 = 5 << 20;
 pub const KEPT_MAX_BYTES: u64 = 32 << 20;
 /// Most entries, those of subcharts included.
 pub const ENTRIES_MAX: usize = 10_000;
+/// Longest time of unpacking: the largest archive takes about a second.
+pub const UNPACK_TIME: Duration = Duration::from_secs(10);
 /// Deepest nesting of subcharts.
 pub const DEPTH_MAX: usize = 8;
 /// Longest name of an entry, in bytes.
@@ -41,6 +44,9 @@ pub enum ArchiveError {
     /// More bytes than [`UNPACKED_MAX_BYTES`].
     #[error("the archive unpacks to more than {UNPACKED_MAX_BYTES} bytes")]
     UnpackedTooLarge,
+    /// It takes longer than [`UNPACK_TIME`].
+    #[error("the archive takes longer than {} s to unpack", UNPACK_TIME.as_secs())]
+    TooSlow,
     /// More bytes to keep than [`KEPT_MAX_BYTES`].
     #[error("values and schemas have more than {KEPT_MAX_BYTES} bytes together")]
     KeptTooLarge,
@@ -106,6 +112,17 @@ pub struct Unpacked {
     pub values_files: BTreeMap<String, Value>,
 }
 
+impl Unpacked {
+    /// Made ready to be asked. `values_files` are the names that were asked for, in the order that counts.
+    #[must_use]
+    pub fn component(self, values_files: &[&str], digest: impl Into<String>) -> Component {
+        let files = values_files
+            .iter()
+            .filter_map(|name| self.values_files.get(*name));
+        Component::new(self.chart, files, digest)
+    }
+}
+
 /// Reads an archive; `values_files` are names, below the folder of the chart, of more files of values.
 ///
 /// # Errors
@@ -117,6 +134,7 @@ pub fn read(bytes: &[u8], values_files: &[&str]) -> Result<Unpacked, ArchiveErro
     let budget = Budget {
         unpacked: Cell::new(UNPACKED_MAX_BYTES),
         is_spent: Cell::new(false),
+        end: Instant::now() + UNPACK_TIME,
         kept: Cell::new(KEPT_MAX_BYTES),
         entries: Cell::new(ENTRIES_MAX),
     };
@@ -137,6 +155,7 @@ pub fn read(bytes: &[u8], values_files: &[&str]) -> Result<Unpacked, ArchiveErro
 struct Budget {
     unpacked: Cell<u64>,
     is_spent: Cell<bool>,
+    end: Instant,
     kept: Cell<u64>,
     entries: Cell<usize>,
 }
@@ -144,7 +163,9 @@ struct Budget {
 impl Budget {
     /// An error of reading, or the limit that caused it.
     fn failed(&self, error: std::io::Error) -> ArchiveError {
-        if self.is_spent.get() {
+        if Instant::now() >= self.end {
+            ArchiveError::TooSlow
+        } else if self.is_spent.get() {
             ArchiveError::UnpackedTooLarge
         } else {
             ArchiveError::Broken(error)
@@ -160,6 +181,9 @@ struct Bounded<'a, R> {
 
 impl<R: Read> Read for Bounded<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if Instant::now() >= self.budget.end {
+            return Err(std::io::Error::other("unpacking takes too long"));
+        }
         let count = self.inner.read(buffer)?;
         let left = self.budget.unpacked.get();
         let count_long = u64::try_from(count).unwrap_or(u64::MAX);

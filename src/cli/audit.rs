@@ -1,6 +1,6 @@
 //! `audit`
 
-use super::cluster::{ClusterArguments, from_cluster, from_files, settings_in};
+use super::cluster::{ChartArguments, ClusterArguments, from_cluster, from_files, settings_in};
 use super::output::{self, Format};
 use super::{Done, FOUND, Failure, OK};
 use crate::audit::{Audit, Entry, REPORTS_API_VERSION, reports};
@@ -38,6 +38,8 @@ pub struct Arguments {
     files: Vec<PathBuf>,
     #[command(flatten)]
     live: ClusterArguments,
+    #[command(flatten)]
+    charts: ChartArguments,
     /// Settings: the ConfigMap; by default the one of the cluster, or among the objects.
     #[arg(long, value_name = "FILE")]
     settings: Option<PathBuf>,
@@ -73,6 +75,7 @@ fn start(arguments: &Arguments, caches: Arc<Caches>, around: Settings) -> Result
     let dispatcher = Dispatcher::new(REGISTRY, settings.enforced(REGISTRY));
     let judge = Judge::new(REGISTRY, dispatcher, caches)
         .map_err(|error| Failure::message(super::BROKEN, error))?;
+    let judge = arguments.charts.given_to(judge)?;
     Ok(Audit::new(judge, REGISTRY, &settings))
 }
 

@@ -1,8 +1,11 @@
 //! Which cluster a command talks to.
 
 use super::Failure;
+use crate::charts::folder::Folder;
+use crate::charts::own;
 use crate::cluster::{self, Caches};
 use crate::manifest::{self, Manifest};
+use crate::offline::Judge;
 use crate::settings;
 use anyhow::Context as _;
 use clap::Args;
@@ -61,6 +64,26 @@ impl ClusterArguments {
     }
 }
 
+#[derive(Args)]
+pub struct ChartArguments {
+    /// Folder of charts that values of Packages are held against: archives named after their artifact, or a checkout of
+    /// the platform's packages.
+    #[arg(long, value_name = "DIR")]
+    charts: Option<PathBuf>,
+}
+
+impl ChartArguments {
+    /// The judge, with the charts of that folder.
+    pub fn given_to(&self, judge: Judge) -> Result<Judge, Failure> {
+        match &self.charts {
+            Some(path) => Folder::open(path)
+                .and_then(|folder| judge.with_charts(folder))
+                .map_err(Failure::usage),
+            None => Ok(judge),
+        }
+    }
+}
+
 /// The settings in a file.
 pub fn settings_in(path: &PathBuf) -> Result<Settings, Failure> {
     let manifests = manifest::read(std::slice::from_ref(path))?;
@@ -103,6 +126,10 @@ pub async fn from_cluster(
             tokio::time::sleep(SYNC_POLL).await;
         }
     };
+    // Whoever may not read them is told less, not nothing.
+    if let Err(error) = own::of_cluster(client, namespace, &caches.charts).await {
+        eprintln!("schemas in ConfigMaps are not known: {error}");
+    }
     match tokio::time::timeout(SYNC_TIME, synced).await {
         Ok(()) => Ok((caches, settings)),
         Err(_) => Err(Failure::message(

@@ -1,6 +1,6 @@
 //! `review`
 
-use super::cluster::ClusterArguments;
+use super::cluster::{ChartArguments, ClusterArguments};
 use super::output::{self, Format};
 use super::{Done, FOUND, Failure, OK, USAGE};
 use crate::cluster::Caches;
@@ -28,6 +28,8 @@ pub struct Arguments {
     objects: Option<PathBuf>,
     #[command(flatten)]
     live: ClusterArguments,
+    #[command(flatten)]
+    charts: ChartArguments,
     /// Settings: the ConfigMap; by default the one among the objects around, or of the cluster.
     #[arg(long, value_name = "FILE")]
     settings: Option<PathBuf>,
@@ -43,6 +45,9 @@ pub struct Arguments {
     /// How the result is printed.
     #[arg(short, long, default_value = "text")]
     output: Format,
+    /// Say by what each object is judged: charts, schemas, releases of the platform.
+    #[arg(long)]
+    explain: bool,
     /// Exit 1 when no rule covers an object.
     #[arg(long)]
     strict: bool,
@@ -80,16 +85,22 @@ pub fn run(arguments: &Arguments) -> Done {
         Some(path) => super::cluster::settings_in(path)?,
         None => around,
     };
-    let dispatcher = Dispatcher::new(REGISTRY, settings);
+    let mut dispatcher = Dispatcher::new(REGISTRY, settings);
+    if arguments.explain {
+        dispatcher = dispatcher.explaining();
+    }
     let judge = Judge::new(REGISTRY, dispatcher, caches)
         .map_err(|error| Failure::message(super::BROKEN, error))?;
+    let judge = arguments.charts.given_to(judge)?;
     let mut reports = Vec::new();
     let mut uncovered = Vec::new();
     for question in &questions {
         match judge.judge(question) {
             Ok(Some(report)) => reports.push(report),
             Ok(None) => uncovered.push(question),
-            Err(error @ offline::Error::Question(_)) => return Err(Failure::usage(error)),
+            Err(error @ (offline::Error::Question(_) | offline::Error::Charts(_))) => {
+                return Err(Failure::usage(error));
+            }
             Err(error) => return Err(Failure::broken(error)),
         }
     }
@@ -214,6 +225,9 @@ fn text(reports: &[Report], uncovered: &[&Question]) -> String {
         }
         for warning in &report.warnings {
             lines.push(format!("  warning: {warning}"));
+        }
+        for note in &report.notes {
+            lines.push(format!("  by: {note}"));
         }
         for operation in report.patch.as_array().into_iter().flatten() {
             lines.push(format!("  patch: {operation}"));

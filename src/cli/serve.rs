@@ -2,6 +2,7 @@
 
 use super::cluster::ClusterArguments;
 use super::{Done, Failure, OK};
+use crate::charts;
 use crate::cluster::{self, Caches};
 use crate::companions::{self, lease::Election};
 use crate::dispatch::Dispatcher;
@@ -103,7 +104,10 @@ async fn serve(arguments: &Arguments) -> Done {
         cluster::live::follow(&client, &caches);
         let service = Service::new(Dispatcher::new(REGISTRY, Settings::default()), caches);
         service.has_settings.store(false, Ordering::Release);
-        (Some(client), Arc::new(service))
+        service.has_charts.store(false, Ordering::Release);
+        let service = Arc::new(service);
+        charts::follow::start(&client, &arguments.namespace, &service);
+        (Some(client), service)
     } else {
         let manifests = manifest::read(&arguments.objects)?;
         let settings = settings::among(&manifests, REGISTRY)

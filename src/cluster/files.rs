@@ -1,6 +1,7 @@
 //! Caches filled from files: the cluster as offline commands, cases and `serve --objects` see it.
 
 use super::Caches;
+use crate::charts::own;
 use crate::manifest::Manifest;
 use std::sync::Arc;
 use webhooks::contract::{Object, Webhook};
@@ -10,6 +11,7 @@ use webhooks::contract::{Object, Webhook};
 pub fn of(registry: &[&'static Webhook], manifests: Vec<Manifest>) -> Arc<Caches> {
     let caches = Caches::of(registry);
     for manifest in manifests {
+        own::take(&caches.charts, &manifest.value);
         let (group, kind) = (manifest.group().to_owned(), manifest.kind.clone());
         if let Some(object) = Object::of(manifest.value) {
             caches.put(&group, &kind, object);

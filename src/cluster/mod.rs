@@ -4,12 +4,14 @@ pub mod files;
 pub mod live;
 mod table;
 
+use crate::charts::Book;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use table::Table;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
-use webhooks::contract::{Cluster, Content, Found, Index, Object, Read, Resource, Webhook};
+use webhooks::charts::OwnSchema;
+use webhooks::contract::{Chart, Cluster, Content, Found, Index, Object, Read, Resource, Webhook};
 
 /// How much is known of a kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,6 +166,8 @@ impl Cache {
 #[derive(Debug, Default)]
 pub struct Caches {
     by_resource: BTreeMap<(&'static str, &'static str), Arc<Cache>>,
+    /// The charts of packages, and the schemas of operators.
+    pub charts: Book,
 }
 
 impl Caches {
@@ -197,7 +201,10 @@ impl Caches {
                 (key, Arc::new(cache))
             })
             .collect();
-        Caches { by_resource }
+        Caches {
+            by_resource,
+            charts: Book::default(),
+        }
     }
 
     /// All caches, in order of group and plural.
@@ -289,5 +296,13 @@ impl Cluster for Caches {
         self.cache(&read.resource)
             .map(|cache| cache.table.find(index, key, limit))
             .unwrap_or_default()
+    }
+
+    fn chart(&self, artifact: &str) -> Chart {
+        self.charts.chart(artifact)
+    }
+
+    fn own_schemas(&self, package: &str, component: &str) -> Vec<Arc<OwnSchema>> {
+        self.charts.own_schemas(package, component)
     }
 }

@@ -21,6 +21,8 @@ pub struct Service {
     pub metrics: Metrics,
     /// Whether the settings are known; no rule is asked before.
     pub has_settings: AtomicBool,
+    /// Whether the charts of the Packages that are there have been looked at, or long enough waited for.
+    pub has_charts: AtomicBool,
     /// Counts how often other settings came into force.
     pub settings_changed: tokio::sync::watch::Sender<u64>,
 }
@@ -77,6 +79,7 @@ impl Service {
             caches,
             metrics: Metrics::default(),
             has_settings: AtomicBool::new(true),
+            has_charts: AtomicBool::new(true),
             settings_changed: tokio::sync::watch::Sender::new(0),
         }
     }

@@ -46,6 +46,15 @@ pub struct CacheLabels {
     pub resource: &'static str,
 }
 
+/// The charts and operators' schemas against which values are judged.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SchemaLabels {
+    /// chart or values-schema.
+    pub source: &'static str,
+    /// ready, pending or failed.
+    pub state: &'static str,
+}
+
 /// Which port.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct KindLabels {
@@ -69,6 +78,8 @@ pub struct Metrics {
     pub in_flight: Gauge,
     /// Objects in the caches.
     pub cached_objects: Family<CacheLabels, Gauge>,
+    /// Charts and operators' schemas by how far they have come.
+    pub values_schemas: Family<SchemaLabels, Gauge>,
     /// Seconds until the served certificate expires.
     pub certificate_expiry_seconds: Gauge,
     /// 1 while the settings in the cluster cannot be understood.
@@ -118,6 +129,7 @@ impl Default for Metrics {
             duration: Family::new_with_constructor(buckets),
             in_flight: Gauge::default(),
             cached_objects: Family::default(),
+            values_schemas: Family::default(),
             certificate_expiry_seconds: Gauge::default(),
             settings_invalid: Gauge::default(),
             leader: Gauge::default(),
@@ -158,6 +170,11 @@ impl Default for Metrics {
             "cached_objects",
             "Objects in the caches",
             metrics.cached_objects.clone(),
+        );
+        registry.register(
+            "values_schemas",
+            "Charts and schemas of operators that values are held against",
+            metrics.values_schemas.clone(),
         );
         registry.register(
             "certificate_expiry_seconds",

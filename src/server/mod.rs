@@ -8,6 +8,7 @@ pub mod limits;
 pub mod metrics;
 pub mod tls;
 
+use crate::charts::book::{CHART, State, VALUES_SCHEMA};
 use crate::review::Reply;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::http::{Method, StatusCode};
@@ -560,6 +561,22 @@ async fn readyz(shared: web::Data<Shared>, request: HttpRequest) -> HttpResponse
         has_settings,
         if has_settings { "known" } else { "syncing" }.to_owned(),
     ));
+    let has_charts = shared.service.has_charts.load(Ordering::Acquire);
+    checks.push((
+        "charts".to_owned(),
+        has_charts,
+        if has_charts {
+            "looked at"
+        } else {
+            "the charts of Packages are being fetched"
+        }
+        .to_owned(),
+    ));
+    // What cannot be had is no reason to serve nobody.
+    for line in shared.service.caches.charts.lines() {
+        let detail = format!("{}: {}", line.state.as_str(), line.detail);
+        checks.push((line.name, true, detail));
+    }
     let seconds = shared.certificate.seconds_to_expiry();
     checks.push((
         "certificate".to_owned(),
@@ -615,6 +632,22 @@ async fn metrics_text(shared: web::Data<Shared>) -> HttpResponse {
             .cached_objects
             .get_or_create(&labels)
             .set(i64::try_from(cache.len()).unwrap_or(i64::MAX));
+    }
+    let lines = shared.service.caches.charts.lines();
+    for source in [CHART, VALUES_SCHEMA] {
+        for state in State::ALL {
+            let found = lines
+                .iter()
+                .filter(|line| line.state == state && line.name.split('/').next() == Some(source));
+            let labels = metrics::SchemaLabels {
+                source,
+                state: state.as_str(),
+            };
+            metrics
+                .values_schemas
+                .get_or_create(&labels)
+                .set(i64::try_from(found.count()).unwrap_or(i64::MAX));
+        }
     }
     metrics
         .certificate_expiry_seconds

@@ -2,6 +2,8 @@
 
 #![allow(dead_code)]
 
+pub mod artifacts;
+pub mod broken;
 pub mod http;
 pub mod inprocess;
 pub mod kubelet;

@@ -420,6 +420,7 @@ mod tests {
             cluster: &cluster,
             settings: settings.of(&WEBHOOK.declaration),
             deadline: Deadline::after(Duration::from_mins(1)),
+            explains: false,
         };
         let mut verdict = Verdict::default();
         ApplicationValues.validate(&request, &mut verdict).unwrap();

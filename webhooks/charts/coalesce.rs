@@ -109,6 +109,38 @@ pub(super) fn coalesced(
     Ok(copy)
 }
 
+/// What [`coalesced`] makes of a chart without subcharts, where nothing is shared: a hundredth of the work.
+pub(super) fn overlaid(values: &Value, defaults: &Value) -> Value {
+    let mut into = match values {
+        Value::Object(members) => members.clone(),
+        _ => Map::new(),
+    };
+    if let Value::Object(defaults) = defaults {
+        overlay(&mut into, defaults, true);
+    }
+    Value::Object(into)
+}
+
+fn overlay(into: &mut Map<String, Value>, defaults: &Map<String, Value>, is_root: bool) {
+    for (key, default) in defaults {
+        match into.get_mut(key) {
+            None => {
+                into.insert(key.clone(), default.clone());
+            }
+            // A null takes a default away; below the root one that says nothing itself is left.
+            Some(Value::Null) if is_root || !default.is_null() => {
+                into.remove(key);
+            }
+            Some(Value::Object(here)) => {
+                if let Value::Object(default) = default {
+                    overlay(here, default, false);
+                }
+            }
+            Some(_) => {}
+        }
+    }
+}
+
 fn coalesce(
     node: &Rc<RefCell<Node<'_>>>,
     into: &Table,

@@ -121,7 +121,7 @@ impl Walk<'_> {
         }
     }
 
-    /// A neighbour of a similar name; else the same name elsewhere.
+    /// A neighbour of a similar name, else the same name elsewhere: as it would be written in values.
     fn nearest(
         &self,
         around: &FieldPath,
@@ -129,14 +129,22 @@ impl Walk<'_> {
         defaults: &Map<String, Value>,
     ) -> Option<FieldPath> {
         if let Some(name) = nearest(key, defaults.keys().cloned()) {
-            return Some(below(around, &name));
+            return Some(self.within(&below(around, &name)));
         }
         let mut paths = Vec::new();
         collect(self.known, self.base, &mut paths);
         paths
             .into_iter()
             .find(|(_, last)| last == key)
-            .map(|(path, _)| path)
+            .map(|(path, _)| self.within(&path))
+    }
+
+    /// Without what leads to the values: a warning is short.
+    fn within(&self, path: &FieldPath) -> FieldPath {
+        let steps = path.segments().iter().skip(self.base.segments().len());
+        steps
+            .filter_map(super::schema::name_of)
+            .fold(FieldPath::default(), |path, name| below(&path, name))
     }
 }
 

@@ -9,6 +9,7 @@
 //! Oracle: `helm template`. The end-to-end tests hold both against each other on charts made for the purpose.
 
 mod coalesce;
+mod component;
 mod defaults;
 mod dependencies;
 mod formats;
@@ -16,6 +17,7 @@ mod range;
 mod schema;
 mod shape;
 
+pub use component::{Component, OwnSchema};
 pub use range::{is_compatible, is_version};
 
 use crate::contract::{Cause, FieldPath, Violation};
@@ -23,6 +25,7 @@ use coalesce::{Mismatch, Table, Tree};
 use dependencies::Node;
 use schema::Schema;
 use serde_json::Value;
+use std::cell::RefCell;
 use std::rc::Rc;
 
 /// Values that come from a Secret that is never read: what is missing below them is not known to be missing.
@@ -85,6 +88,8 @@ pub struct Judgement {
     pub violations: Vec<Violation>,
     /// Charts whose schema cannot be judged here, and why: Helm may refuse what is not refused here.
     pub unjudged: Vec<String>,
+    /// What the defaults of charts without a schema have no place for, where it was asked for.
+    pub departures: Vec<Departure>,
 }
 
 impl Judgement {
@@ -126,6 +131,9 @@ struct Prepared {
     subcharts: Vec<Prepared>,
 }
 
+/// A chart while one question is answered; aliases share parts of it.
+type Shared<'a> = Rc<RefCell<Node<'a>>>;
+
 impl Prepared {
     fn new(chart: &Chart) -> Prepared {
         Prepared {
@@ -137,6 +145,11 @@ impl Prepared {
             schema: chart.schema.as_deref().map_or(Schema::None, Schema::new),
             subcharts: chart.subcharts.iter().map(Prepared::new).collect(),
         }
+    }
+
+    /// Whether it has no subcharts: then its values are merged with its defaults, and that is all.
+    fn is_alone(&self) -> bool {
+        self.subcharts.is_empty() && self.dependencies.as_ref().is_none_or(Vec::is_empty)
     }
 }
 
@@ -178,15 +191,8 @@ impl Compiled {
             return judgement;
         }
         let values = as_go(values.clone());
-        let user = table_of(&values);
-        let root = dependencies::instance(&self.root);
-        let merged = dependencies::process(&root, &user)
-            .and_then(|()| coalesce::coalesced(&root, &user, false));
-        match merged {
-            Ok(merged) => {
-                let merged = Tree::Table(merged).to_value();
-                validate(&root, base, base, &merged, &values, &mut judgement);
-            }
+        match self.merge(&values) {
+            Ok((root, merged)) => validate(&root, base, base, &merged, &values, &mut judgement),
             Err(mismatch) => judgement
                 .violations
                 .push(mismatch_violation(base, &mismatch)),
@@ -198,11 +204,8 @@ impl Compiled {
     /// before it has them. Schemas are not asked.
     #[must_use]
     pub fn merged(&self, values: &Value) -> Option<Value> {
-        let user = table_of(&as_go(values.clone()));
-        let root = dependencies::instance(&self.root);
-        dependencies::process(&root, &user).ok()?;
-        let merged = coalesce::coalesced(&root, &user, false).ok()?;
-        Some(Tree::Table(merged).to_value())
+        let (_, merged) = self.merge(&as_go(values.clone())).ok()?;
+        Some(merged)
     }
 
     /// Where the user's values leave the defaults of charts that have no schema: keys that are nowhere in the
@@ -211,6 +214,9 @@ impl Compiled {
     pub fn departures(&self, base: &FieldPath, values: &Value) -> Vec<Departure> {
         let values = as_go(values.clone());
         let root = dependencies::instance(&self.root);
+        if self.root.is_alone() {
+            return defaults::departures(&root, base, &values, &self.root.values);
+        }
         if dependencies::process(&root, &table_of(&values)).is_err() {
             return Vec::new();
         }
@@ -220,6 +226,19 @@ impl Compiled {
             Ok(known) => defaults::departures(&root, base, &values, &Tree::Table(known).to_value()),
             Err(_) => Vec::new(),
         }
+    }
+
+    /// The chart once its subcharts are resolved, and all values together.
+    fn merge(&self, user: &Value) -> Result<(Shared<'_>, Value), Mismatch> {
+        let root = dependencies::instance(&self.root);
+        if self.root.is_alone() {
+            let merged = coalesce::overlaid(user, &self.root.values);
+            return Ok((root, merged));
+        }
+        let user = table_of(user);
+        dependencies::process(&root, &user)?;
+        let merged = coalesce::coalesced(&root, &user, false)?;
+        Ok((root, Tree::Table(merged).to_value()))
     }
 
     fn missing_subcharts(&self) -> Option<String> {
@@ -314,7 +333,7 @@ fn table_of(value: &Value) -> Table {
 
 /// Every enabled chart's part against its own schema (`chartutil.ValidateAgainstSchema`).
 fn validate(
-    node: &Rc<std::cell::RefCell<Node<'_>>>,
+    node: &Shared<'_>,
     base: &FieldPath,
     here: &FieldPath,
     merged: &Value,

@@ -308,7 +308,7 @@ impl Ready {
                     below(&here, name),
                     Cause::Required,
                     None,
-                    "the chart's schema requires it",
+                    "the schema requires it",
                 )
             }
             ValidationErrorKind::AdditionalProperties { unexpected }
@@ -328,7 +328,7 @@ impl Ready {
                 here.clone(),
                 Cause::Forbidden,
                 None,
-                "the chart's schema allows no such value",
+                "the schema allows no such value",
             ),
             ValidationErrorKind::Type { kind } => {
                 let wanted: Vec<String> = match kind {
@@ -404,13 +404,13 @@ impl Ready {
                 invalid(format!("may not have more than {limit} items"))
             }
             ValidationErrorKind::UnevaluatedItems { .. } => {
-                invalid("has items that the chart's schema does not allow".to_owned())
+                invalid("has items that the schema does not allow".to_owned())
             }
             ValidationErrorKind::UniqueItems => {
                 invalid("must not have the same item twice".to_owned())
             }
             ValidationErrorKind::Contains => {
-                invalid("has not the items that the chart's schema asks for".to_owned())
+                invalid("has not the items that the schema asks for".to_owned())
             }
             ValidationErrorKind::MinProperties { limit } => {
                 let mut finding = invalid(format!("must have at least {limit} members"));
@@ -443,16 +443,12 @@ impl Ready {
                 return findings.push(self.none_of(base, here, found, context));
             }
             ValidationErrorKind::OneOfMultipleValid { .. } => invalid(
-                "must match exactly one alternative of the chart's schema, and matches several"
-                    .to_owned(),
+                "must match exactly one alternative of the schema, and matches several".to_owned(),
             ),
             ValidationErrorKind::Not { schema } => {
                 invalid(format!("must not match {}", cut(&schema.to_string())))
             }
-            other => invalid(format!(
-                "the chart's schema refuses it ({})",
-                other.keyword()
-            )),
+            other => invalid(format!("the schema refuses it ({})", other.keyword())),
         };
         findings.push(finding);
     }
@@ -515,7 +511,7 @@ impl Ready {
 
 fn unexpected_name(name: &str, known: &[String]) -> String {
     if let Some(near) = nearest(name, known.iter().cloned()) {
-        return format!("the chart's schema knows no such name; did you mean {near:?}?");
+        return format!("the schema knows no such name; did you mean {near:?}?");
     }
     let mut list: Vec<String> = known
         .iter()
@@ -526,12 +522,9 @@ fn unexpected_name(name: &str, known: &[String]) -> String {
         list.push(format!("and {} more", known.len() - LISTED_MAX));
     }
     if list.is_empty() {
-        "the chart's schema knows no such name".to_owned()
+        "the schema knows no such name".to_owned()
     } else {
-        format!(
-            "the chart's schema knows no such name, but {}",
-            list.join(", ")
-        )
+        format!("the schema knows no such name, but {}", list.join(", "))
     }
 }
 

@@ -75,9 +75,9 @@ fn paths_start_at_the_root_of_the_users_values() {
             r"smee.either: Invalid value: true: must be a string; or must be an integer",
             r"smee.labels[a.b/c]: Invalid value: 1: must be a string",
             r#"smee.mode: Unsupported value: "c": supported values: "a", "b""#,
-            r"smee.ports[1].name: Required value: the chart's schema requires it",
+            r"smee.ports[1].name: Required value: the schema requires it",
             r#"smee.ports[2].name: Invalid value: "A": must match the pattern ^[a-z]+$"#,
-            r#"smee.replcas: Forbidden: the chart's schema knows no such name; did you mean "replicas"?"#,
+            r#"smee.replcas: Forbidden: the schema knows no such name; did you mean "replicas"?"#,
             "smee.replicas: Invalid value: 0: must be at least 1",
         ]
     );
@@ -127,7 +127,7 @@ fn what_a_secret_may_bring_is_not_missed() {
     let found = judge(&chart, &json!({"_cluster": {"oidc": {}}}));
     assert_eq!(
         sentences(&found),
-        ["own: Required value: the chart's schema requires it"]
+        ["own: Required value: the schema requires it"]
     );
     assert!(judge(&chart, &json!({"own": 1})).accepts());
     // What the user writes there is known.

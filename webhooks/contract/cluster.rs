@@ -2,6 +2,7 @@
 
 use super::companions::FIELD_MANAGER;
 use super::declaration::Resource;
+use crate::charts::{Component, OwnSchema};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -114,6 +115,15 @@ pub struct Found {
     pub total: usize,
 }
 
+/// What is known of the chart in an artifact.
+#[derive(Clone)]
+pub enum Chart {
+    /// It is read and compiled.
+    Known(Arc<Component>),
+    /// It is not, and why: the end of a sentence.
+    Unknown(Arc<str>),
+}
+
 /// The snapshot. An absent kind (its CRD is not installed) is empty, not an error.
 pub trait Cluster: Send + Sync {
     /// The object of that name; the namespace is empty for cluster-scoped kinds.
@@ -121,4 +131,15 @@ pub trait Cluster: Send + Sync {
 
     /// The objects that the index knows under `key`, at most `limit` of them.
     fn find(&self, read: &'static Read, index: &'static Index, key: &str, limit: usize) -> Found;
+
+    /// The chart in an artifact of the platform's namespace. Asking for it is reading ExternalArtifacts.
+    fn chart(&self, artifact: &str) -> Chart {
+        Chart::Unknown(format!("no artifact {artifact} is known here").into())
+    }
+
+    /// The schemas that operators have written for the values of a component of a Package.
+    fn own_schemas(&self, package: &str, component: &str) -> Vec<Arc<OwnSchema>> {
+        let _ = (package, component);
+        Vec::new()
+    }
 }

@@ -14,7 +14,7 @@ pub mod syntax;
 pub mod verdict;
 pub mod version;
 
-pub use cluster::{Cluster, Content, Found, Index, Object, Read};
+pub use cluster::{Chart, Cluster, Content, Found, Index, Object, Read};
 pub use companions::{Companions, Desired, FIELD_MANAGER, Farewell, Standing, World};
 pub use convert::{Conversion, ConvertError, Converted, Rename, Spoke};
 pub use declaration::{

@@ -66,6 +66,8 @@ pub struct Request<'a> {
     pub settings: RuleSettings<'a>,
     /// When the answer is no longer wanted.
     pub deadline: Deadline,
+    /// Whether somebody wants to know by what the rule judges: [`super::Verdict::note`].
+    pub explains: bool,
 }
 
 impl<'a> Request<'a> {

@@ -55,6 +55,11 @@ pub enum SettingKind {
         /// When nobody sets it.
         default: &'static str,
     },
+    /// Names or addresses of hosts with or without a port, separated by commas.
+    Hosts {
+        /// When nobody sets it.
+        default: &'static [&'static str],
+    },
 }
 
 impl SettingKind {
@@ -65,6 +70,7 @@ impl SettingKind {
             SettingKind::Flag { default } => default.to_string(),
             SettingKind::Duration { default, .. } => duration_text(*default),
             SettingKind::Version { default } => (*default).to_owned(),
+            SettingKind::Hosts { default } => default.join(","),
         }
     }
 
@@ -79,6 +85,9 @@ impl SettingKind {
                 duration_text(*max)
             ),
             SettingKind::Version { .. } => "a version such as v1.3.0".to_owned(),
+            SettingKind::Hosts { .. } => {
+                "hosts such as a.svc or 10.0.0.1:8080, separated by commas, or nothing".to_owned()
+            }
         }
     }
 
@@ -89,8 +98,42 @@ impl SettingKind {
                 .filter(|duration| duration >= min && duration <= max)
                 .map(SettingValue::Duration),
             SettingKind::Version { .. } => Version::parse(text).map(SettingValue::Version),
+            SettingKind::Hosts { .. } => parse_hosts(text).map(SettingValue::Hosts),
         }
     }
+}
+
+/// Hosts as they stand in the authority of a URL: lower case, without the dot of the root.
+fn parse_hosts(text: &str) -> Option<Vec<String>> {
+    if text.trim().is_empty() {
+        return Some(Vec::new());
+    }
+    let is_part = |part: &str| {
+        part.bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
+    };
+    text.split(',')
+        .map(|entry| {
+            let entry = entry.trim().to_ascii_lowercase();
+            let (host, port) = match entry.rsplit_once(':') {
+                Some((host, port)) if !host.ends_with(':') && !host.is_empty() => {
+                    (host, Some(port.parse::<u16>().ok()?))
+                }
+                _ => (entry.as_str(), None),
+            };
+            let host = host.trim_end_matches('.');
+            let is_host = match host.strip_prefix('[') {
+                Some(rest) => rest
+                    .strip_suffix(']')
+                    .is_some_and(|address| address.parse::<core::net::Ipv6Addr>().is_ok()),
+                None => !host.is_empty() && is_part(host),
+            };
+            is_host.then(|| match port {
+                Some(port) => format!("{host}:{port}"),
+                None => host.to_owned(),
+            })
+        })
+        .collect()
 }
 
 fn parse_duration(text: &str) -> Option<Duration> {
@@ -122,11 +165,12 @@ pub fn duration_text(duration: Duration) -> String {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum SettingValue {
     Flag(bool),
     Duration(Duration),
     Version(Version),
+    Hosts(Vec<String>),
 }
 
 /// What is in force.
@@ -276,7 +320,7 @@ pub struct RuleSettings<'a> {
 impl RuleSettings<'_> {
     fn value(&self, name: &str) -> Option<SettingValue> {
         let set = self.values.get(&format!("{}.{name}", self.declaration.id));
-        set.copied().or_else(|| {
+        set.cloned().or_else(|| {
             let mut declared = self.declaration.settings.iter();
             declared
                 .find(|setting| setting.name == name)
@@ -285,6 +329,10 @@ impl RuleSettings<'_> {
                     SettingKind::Duration { default, .. } => Some(SettingValue::Duration(default)),
                     SettingKind::Version { default } => {
                         Version::parse(default).map(SettingValue::Version)
+                    }
+                    SettingKind::Hosts { default } => {
+                        let hosts = default.iter().map(|host| (*host).to_owned());
+                        Some(SettingValue::Hosts(hosts.collect()))
                     }
                 })
         })
@@ -302,6 +350,15 @@ impl RuleSettings<'_> {
         match self.value(name) {
             Some(SettingValue::Duration(duration)) => duration,
             _ => Duration::ZERO,
+        }
+    }
+
+    /// The hosts of that name: lower case, without a dot at the end, with a port where one is given.
+    #[must_use]
+    pub fn hosts(&self, name: &str) -> Vec<String> {
+        match self.value(name) {
+            Some(SettingValue::Hosts(hosts)) => hosts,
+            _ => Vec::new(),
         }
     }
 
@@ -399,6 +456,24 @@ mod tests {
             settings.mode(&cozystack_resource_definition::WEBHOOK.declaration),
             Mode::Warn
         );
+    }
+
+    #[test]
+    fn hosts_are_read_as_urls_have_them() {
+        for (text, hosts) in [
+            ("", vec![]),
+            (
+                " A.svc. , b:80,[::1]:8080,[::1],10.0.0.1",
+                vec!["a.svc", "b:80", "[::1]:8080", "[::1]", "10.0.0.1"],
+            ),
+        ] {
+            assert_eq!(parse_hosts(text).unwrap(), hosts, "{text}");
+        }
+        for text in [
+            "a,", "http://a", "a/b", "a:", "a:x", "a:99999", "u@a", "::1", "[x]", "a b", ".",
+        ] {
+            assert_eq!(parse_hosts(text), None, "{text}");
+        }
     }
 
     #[test]

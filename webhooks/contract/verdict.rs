@@ -238,6 +238,8 @@ pub struct Verdict {
     pub warnings: Vec<String>,
     /// Audit annotations, key (without the webhook's name) and value.
     pub audit: Vec<(String, String)>,
+    /// By what was judged, for `review --explain`; only where [`super::Request::explains`] is set.
+    pub notes: Vec<String>,
 }
 
 impl Verdict {
@@ -249,6 +251,11 @@ impl Verdict {
     /// Adds a warning.
     pub fn warn(&mut self, sentence: impl Into<String>) {
         self.warnings.push(sentence.into());
+    }
+
+    /// Says by what was judged.
+    pub fn note(&mut self, sentence: impl Into<String>) {
+        self.notes.push(sentence.into());
     }
 
     /// Adds a warning that names something between `head` and `tail`: as much of it as a warning holds, at least one;

@@ -1,6 +1,6 @@
 //! A Package against its source.
 
-use super::{component_path, platform};
+use super::{component_path, platform, values};
 use crate::contract::{Fault, Path, Request, Verdict, Violation, nearest};
 use crate::kinds::PACKAGES;
 use crate::packages::{Component, DEFAULT_VARIANT, Package, Source, Variant};
@@ -35,6 +35,7 @@ pub fn check(
         return Ok(());
     };
     check_components(name, package, (source, variant), request, verdict)?;
+    values::check(name, package, variant, request, verdict)?;
     warn_of_waiting(package, variant, request, verdict)
 }
 

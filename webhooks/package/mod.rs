@@ -6,17 +6,32 @@ mod dependents;
 mod platform;
 mod refusals;
 mod removals;
+mod values;
 
 use crate::contract::{
     Declaration, FailurePolicy, Fault, Mode, Operation, Path, Request, Rule, Scope, Setting,
     SettingKind, Validate, Verdict, Violation, Webhook, Weight, request,
 };
-use crate::kinds::{HELM_RELEASES, PACKAGE_SOURCES, PACKAGES};
+use crate::kinds::{EXTERNAL_ARTIFACTS, HELM_RELEASES, PACKAGE_SOURCES, PACKAGES};
 use crate::packages::{Package as Spec, Parts, Source};
 use refusals::REFUSALS;
 
 /// Name of the setting that says which release of the platform runs.
 const PLATFORM_VERSION: &str = "platform-version";
+/// Name of the setting that refuses values which cannot be checked.
+const STRICT: &str = "strict";
+/// Name of the setting that says from where charts may be fetched.
+pub const ARTIFACT_HOSTS: &str = "artifact-hosts";
+/// Flux's source services in the platform's installation, by each name that their addresses may bear: they run in one
+/// pod or several, in clusters of either domain.
+const FLUX_SERVICES: [&str; 6] = [
+    "source-watcher.cozy-fluxcd.svc.cluster.local",
+    "source-watcher.cozy-fluxcd.svc.cozy.local",
+    "source-watcher.cozy-fluxcd.svc",
+    "flux.cozy-fluxcd.svc.cluster.local",
+    "flux.cozy-fluxcd.svc.cozy.local",
+    "flux.cozy-fluxcd.svc",
+];
 
 /// The folder.
 pub static WEBHOOK: Webhook = Webhook {
@@ -35,15 +50,34 @@ pub static WEBHOOK: Webhook = Webhook {
         timeout_seconds: 5,
         default_mode: Mode::Enforce,
         weight: Weight::Light,
-        reads: &[&PACKAGE_SOURCES, &PACKAGES, &HELM_RELEASES],
+        reads: &[
+            &PACKAGE_SOURCES,
+            &PACKAGES,
+            &HELM_RELEASES,
+            &EXTERNAL_ARTIFACTS,
+        ],
         writes: &[],
-        settings: &[Setting {
-            name: PLATFORM_VERSION,
-            kind: SettingKind::Version {
-                default: "v1.0.0-alpha.1",
+        settings: &[
+            Setting {
+                name: PLATFORM_VERSION,
+                kind: SettingKind::Version {
+                    default: "v1.0.0-alpha.1",
+                },
+                summary: "The platform's release, by whose rules its Package is judged; unset, the installed source tells it.",
             },
-            summary: "The platform's release, by whose rules its Package is judged; unset, the installed source tells it.",
-        }],
+            Setting {
+                name: STRICT,
+                kind: SettingKind::Flag { default: false },
+                summary: "Refuse values that cannot be checked because their chart or a schema is not known; unset, they are warned of.",
+            },
+            Setting {
+                name: ARTIFACT_HOSTS,
+                kind: SettingKind::Hosts {
+                    default: &FLUX_SERVICES,
+                },
+                summary: "From where charts are fetched, over plain HTTP: without a port, port 80 is meant. Nothing is fetched from elsewhere.",
+            },
+        ],
         refusals: &[&REFUSALS, &crate::platform::REFUSALS],
     },
     validate: Some(&Package),

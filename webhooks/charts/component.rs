@@ -1,0 +1,176 @@
+//! What is known of the values of one component of a package: its chart, and schemas that operators have written.
+
+use super::schema::{Said, Schema};
+use super::{Chart, Compiled, Judgement, Prepared, as_go, is_known, merged};
+use crate::contract::{FieldPath, Violation};
+use serde_json::Value;
+
+/// A component's chart, ready to be asked.
+pub struct Component {
+    chart: Compiled,
+    name: String,
+    version: String,
+    digest: String,
+    schemas: usize,
+    accepts_defaults: bool,
+}
+
+impl Component {
+    /// Compiles a chart. `values_files` are those that the variant names and the archive has, in their order: the
+    /// platform puts the first in the place of `values.yaml` and merges the others into it, so that in most archives
+    /// they say nothing new. `digest` is that of the archive.
+    ///
+    /// Source: `internal/operator/packagesource_reconciler.go` of Cozystack v1.0.0-alpha.1, copy operations.
+    #[must_use]
+    pub fn new<'a>(
+        mut chart: Chart,
+        values_files: impl IntoIterator<Item = &'a Value>,
+        digest: impl Into<String>,
+    ) -> Component {
+        let mut files = values_files.into_iter().peekable();
+        if files.peek().is_some() {
+            chart.values = merged(files);
+        }
+        let compiled = Compiled::new(&chart);
+        let judgement = compiled.judge(&FieldPath::default(), &Value::Null);
+        Component {
+            schemas: schemas(&compiled.root),
+            accepts_defaults: judgement == Judgement::default(),
+            chart: compiled,
+            name: chart.name,
+            version: chart.version,
+            digest: digest.into(),
+        }
+    }
+
+    /// Name and version of the chart.
+    #[must_use]
+    pub fn title(&self) -> String {
+        format!("{} {}", self.name, self.version)
+    }
+
+    /// The digest of its archive, with the algorithm; empty where there is no archive.
+    #[must_use]
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// How many schemas the chart and its subcharts have.
+    #[must_use]
+    pub fn schemas(&self) -> usize {
+        self.schemas
+    }
+
+    /// What Helm would say of the values of a Package, which stand at `base`, and what the operators' own schemas say
+    /// of the same values with the chart's defaults around them. `values` is an object, or null where there are none.
+    #[must_use]
+    pub fn judge(
+        &self,
+        base: &FieldPath,
+        values: &Value,
+        own: &[impl AsRef<OwnSchema>],
+    ) -> Judgement {
+        let has_values = values.as_object().is_some_and(|values| !values.is_empty());
+        if !has_values && own.is_empty() && self.accepts_defaults {
+            return Judgement::default();
+        }
+        let mut judgement = self.chart.judge(base, values);
+        if has_values {
+            judgement.departures = self.chart.departures(base, values);
+        }
+        if !own.is_empty()
+            && let Some(merged) = self.chart.merged(values)
+        {
+            let known = |field: &FieldPath| is_known(base, field, values);
+            for schema in own {
+                schema.as_ref().ask(base, &merged, &known, &mut judgement);
+            }
+        }
+        judgement
+    }
+}
+
+fn schemas(chart: &Prepared) -> usize {
+    let own = usize::from(chart.schema.is_some());
+    own + chart.subcharts.iter().map(schemas).sum::<usize>()
+}
+
+/// A schema that an operator has written for the values of a component.
+pub struct OwnSchema {
+    schema: Schema,
+    source: String,
+}
+
+impl OwnSchema {
+    /// Compiles it; `source` names where it stands.
+    #[must_use]
+    pub fn new(source: String, text: &str) -> OwnSchema {
+        OwnSchema {
+            schema: Schema::new(text),
+            source,
+        }
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// Why it cannot be used.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub fn check(&self) -> Result<(), &str> {
+        match &self.schema {
+            Schema::None | Schema::Ready(_) => Ok(()),
+            Schema::Broken(why) | Schema::Unjudged(why) => Err(why),
+        }
+    }
+
+    /// What it says of the values as they are written, where the chart is not known: what is missing may be among its
+    /// defaults, so only what is written is judged.
+    #[must_use]
+    pub fn judge(&self, base: &FieldPath, values: &Value) -> Judgement {
+        let values = as_go(values.clone());
+        let offset = base.to_pointer().len();
+        let known = |field: &FieldPath| {
+            let pointer = field.to_pointer();
+            pointer
+                .get(offset..)
+                .is_some_and(|pointer| values.pointer(pointer).is_some())
+        };
+        let mut judgement = Judgement::default();
+        if values.is_object() {
+            self.ask(base, &values, &known, &mut judgement);
+        }
+        judgement
+    }
+
+    fn ask(
+        &self,
+        base: &FieldPath,
+        values: &Value,
+        is_known: &impl Fn(&FieldPath) -> bool,
+        judgement: &mut Judgement,
+    ) {
+        match self.schema.judge(base, values) {
+            Said::Nothing => {}
+            // Nobody but its author can tell what it should have said.
+            Said::Broken(why) | Said::Unjudged(why) => {
+                judgement.unjudged.push(format!("{}: {why}", self.source));
+            }
+            Said::Wrong(found) => {
+                let known = found
+                    .into_iter()
+                    .filter_map(|finding| finding.known(is_known));
+                judgement
+                    .violations
+                    .extend(known.map(|violation| Violation {
+                        detail: format!("{} ({})", violation.detail, self.source),
+                        ..violation
+                    }));
+            }
+        }
+    }
+}
