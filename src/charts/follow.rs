@@ -103,7 +103,7 @@ async fn follow(service: &Arc<Service>, own_unknown: &AtomicUsize) {
             charts.update(&service.caches, hosts(service));
         }
         while running.len() < CONCURRENCY
-            && let Some(artifact) = charts.take(now)
+            && let Some(artifact) = charts.take(now, &service.caches.charts)
         {
             running.push(charts.job(artifact));
         }
@@ -210,40 +210,40 @@ impl Charts {
                     }
                 }
                 _ => {
-                    let shared = self.compiled.get(&key).and_then(Weak::upgrade);
-                    let mut progress = Progress::new(key, url);
-                    match shared {
-                        Some(chart) => {
-                            progress.due = None;
-                            book.put(&artifact, chart);
-                        }
-                        None => book.miss(&artifact, State::Pending, ON_ITS_WAY),
-                    }
-                    self.progress.insert(artifact, progress);
+                    book.miss(&artifact, State::Pending, ON_ITS_WAY);
+                    self.progress.insert(artifact, Progress::new(key, url));
                 }
             }
         }
         self.compiled.retain(|_, chart| chart.strong_count() > 0);
     }
 
-    /// An artifact that is to be tried now, those that Packages need first.
-    fn take(&mut self, now: Instant) -> Option<String> {
+    /// An artifact that is to be tried now, those that Packages need first. What is compiled already under another name
+    /// is not fetched again.
+    fn take(&mut self, now: Instant, book: &Book) -> Option<String> {
+        loop {
+            let artifact = self.next(now)?;
+            let progress = self.progress.get_mut(&artifact)?;
+            progress.due = None;
+            match self.compiled.get(&progress.key).and_then(Weak::upgrade) {
+                Some(chart) => book.put(&artifact, chart),
+                None => return Some(artifact),
+            }
+        }
+    }
+
+    fn next(&self, now: Instant) -> Option<String> {
         let is_due = |progress: &Progress| progress.due.is_some_and(|due| due <= now);
         let needed = self
             .needed
             .iter()
             .find(|artifact| self.progress.get(*artifact).is_some_and(is_due));
-        let artifact = needed
-            .or_else(|| {
-                let mut all = self.progress.iter();
-                all.find(|(_, progress)| is_due(progress))
-                    .map(|(artifact, _)| artifact)
-            })?
-            .clone();
-        if let Some(progress) = self.progress.get_mut(&artifact) {
-            progress.due = None;
-        }
-        Some(artifact)
+        let other = || {
+            let mut all = self.progress.iter();
+            let found = all.find(|(_, progress)| is_due(progress));
+            found.map(|(artifact, _)| artifact)
+        };
+        needed.or_else(other).cloned()
     }
 
     /// One try.

@@ -26,6 +26,7 @@ mod crds;
 mod definitions;
 mod engine;
 mod image;
+mod package_values;
 mod packages;
 mod settings;
 mod values;
@@ -96,6 +97,14 @@ fn main() -> ExitCode {
         (
             "packages_are_held_to_their_sources",
             packages::held_to_their_sources,
+        ),
+        (
+            "values_of_packages_are_refused",
+            package_values::are_refused,
+        ),
+        (
+            "values_of_packages_follow_their_charts",
+            package_values::follow_their_charts,
         ),
         ("the_image_runs", image::runs),
     ];
