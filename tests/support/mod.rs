@@ -2,6 +2,7 @@
 
 #![allow(dead_code)]
 
+pub mod flux;
 pub mod http;
 pub mod inprocess;
 pub mod kubelet;
