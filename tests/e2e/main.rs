@@ -25,6 +25,7 @@ mod chart_values;
 mod crds;
 mod definitions;
 mod engine;
+mod flux;
 mod image;
 mod package_values;
 mod packages;
@@ -108,23 +109,51 @@ fn main() -> ExitCode {
         ),
         ("the_image_runs", image::runs),
     ];
-    if arguments.list {
-        return libtest_mimic::run(&arguments, trials(scenarios, None)).exit_code();
+    let with_flux: &[Scenario] = &[
+        (
+            "kustomizations_see_the_verdicts",
+            flux::kustomizations_see_the_verdicts,
+        ),
+        (
+            "releases_see_the_verdicts_and_stay_in_sync",
+            flux::releases_see_the_verdicts,
+        ),
+    ];
+    let (assets, assets_with_flux) = if arguments.list {
+        (None, None)
+    } else {
+        available()
+    };
+    let is_complete = arguments.list || (assets.is_some() && assets_with_flux.is_some());
+    let mut all = trials(scenarios, assets);
+    all.extend(trials(with_flux, assets_with_flux));
+    let conclusion = libtest_mimic::run(&arguments, all);
+    if !is_complete && std::env::var_os("CI").is_some() {
+        ExitCode::from(101)
+    } else {
+        conclusion.exit_code()
     }
-    match assets() {
-        Ok(folder) => {
-            libtest_mimic::run(&arguments, trials(scenarios, Some(folder.into()))).exit_code()
-        }
+}
+
+/// The binaries for the scenarios without Flux, and for those with it; says loudly what is not there.
+fn available() -> (Option<Arc<Path>>, Option<Arc<Path>>) {
+    let folder: Arc<Path> = match assets() {
+        Ok(folder) => folder.into(),
         Err(why) => {
             eprintln!("\nEND-TO-END TESTS DID NOT RUN: {why}\n");
-            let conclusion = libtest_mimic::run(&arguments, trials(scenarios, None));
-            if std::env::var_os("CI").is_some() {
-                ExitCode::from(101)
-            } else {
-                conclusion.exit_code()
-            }
+            return (None, None);
         }
+    };
+    let missing = support::flux::missing(&folder);
+    if missing.is_empty() {
+        return (Some(Arc::clone(&folder)), Some(folder));
     }
+    eprintln!(
+        "\nEND-TO-END TESTS WITH FLUX DID NOT RUN: {} has no {}\n",
+        folder.display(),
+        missing.join(", ")
+    );
+    (Some(folder), None)
 }
 
 fn trials(scenarios: &[Scenario], assets: Option<Arc<Path>>) -> Vec<Trial> {

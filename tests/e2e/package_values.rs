@@ -2,6 +2,7 @@
 
 use crate::support::artifacts::{Answer, Artifact, Artifacts, archive};
 use crate::support::broken::{self, Subject};
+use crate::support::flux::put_external_artifact;
 use crate::support::http;
 use crate::support::plane::Plane;
 use crate::{Cluster, eventually, eventually_within, repository};
@@ -63,27 +64,8 @@ fn chart(plane: &Plane, version: &str, schema: &str) -> Vec<u8> {
     std::fs::read(folder.join(format!("operator-{version}.tgz"))).unwrap()
 }
 
-/// An ExternalArtifact that says what it is told, whether it is true or not.
 fn announce(plane: &Plane, name: &str, artifact: &Artifact) {
-    plane.apply(
-        &json!({
-            "apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "ExternalArtifact",
-            "metadata": {"namespace": NAMESPACE, "name": name}, "spec": {},
-        })
-        .to_string(),
-    );
-    let patch = json!({"status": artifact.status()}).to_string();
-    plane.kubectl(&[
-        "patch",
-        "externalartifacts",
-        name,
-        "-n",
-        NAMESPACE,
-        "--subresource=status",
-        "--type=merge",
-        "-p",
-        &patch,
-    ]);
+    put_external_artifact(plane, NAMESPACE, name, artifact);
 }
 
 /// A source with one installed component, whose artifact is `<name>-default-<name>` with dashes for dots.

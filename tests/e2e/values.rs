@@ -4,7 +4,8 @@ use super::definitions::install_helm_release_crd;
 use crate::{Cluster, eventually};
 use std::path::Path;
 
-const DEFINITION: &str = r#"
+/// Of kind Gizmo: `replicas` is an integer, `preset` is small or large.
+pub const DEFINITION: &str = r#"
 apiVersion: cozystack.io/v1alpha1
 kind: ApplicationDefinition
 metadata: {name: gizmo}

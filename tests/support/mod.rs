@@ -4,6 +4,7 @@
 
 pub mod artifacts;
 pub mod broken;
+pub mod flux;
 pub mod http;
 pub mod inprocess;
 pub mod kubelet;
