@@ -43,6 +43,8 @@ pub struct Audit {
     warning_rules: Vec<&'static str>,
     /// How many objects some rule has looked at.
     pub examined: usize,
+    /// Of how many of them nothing is to be said, by namespace; empty for cluster-scoped kinds.
+    pub passed: BTreeMap<String, usize>,
     /// What is to be said.
     pub entries: Vec<Entry>,
 }
@@ -62,6 +64,7 @@ impl Audit {
             judge,
             warning_rules,
             examined: 0,
+            passed: BTreeMap::new(),
             entries: Vec::new(),
         }
     }
@@ -116,6 +119,9 @@ impl Audit {
             .iter()
             .map(|(rule, text)| entry(rule, String::new(), text.clone(), false));
         let mut entries: Vec<Entry> = violations.chain(warnings).collect();
+        if entries.is_empty() {
+            *self.passed.entry(report.namespace.clone()).or_default() += 1;
+        }
         self.entries.append(&mut entries);
         Ok(())
     }
@@ -127,14 +133,14 @@ impl Audit {
     }
 }
 
-/// The entries as OpenReports: a ClusterReport for cluster-scoped objects, a Report for each namespace. The same
-/// findings give the same reports, so that writing them again changes nothing.
+/// What was found as OpenReports: a ClusterReport for cluster-scoped objects, a Report for each namespace in which
+/// something is to be said. The same findings give the same reports, so that writing them again changes nothing.
 #[must_use]
-pub fn reports(entries: &[Entry]) -> Vec<Value> {
+pub fn reports(audit: &Audit) -> Vec<Value> {
     let mut by_namespace: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
     // There is always one for the cluster: an empty one says that all is well.
     by_namespace.entry("").or_default();
-    for entry in entries {
+    for entry in &audit.entries {
         by_namespace
             .entry(&entry.namespace)
             .or_default()
@@ -142,11 +148,14 @@ pub fn reports(entries: &[Entry]) -> Vec<Value> {
     }
     by_namespace
         .into_iter()
-        .map(|(namespace, entries)| report(namespace, &entries))
+        .map(|(namespace, entries)| {
+            let passed = audit.passed.get(namespace).copied().unwrap_or_default();
+            report(namespace, &entries, passed)
+        })
         .collect()
 }
 
-fn report(namespace: &str, entries: &[&Entry]) -> Value {
+fn report(namespace: &str, entries: &[&Entry], passed: usize) -> Value {
     let count = |violation: bool| {
         let found = entries.iter().filter(|entry| entry.violation == violation);
         found.count()
@@ -181,7 +190,7 @@ fn report(namespace: &str, entries: &[&Entry]) -> Value {
         "kind": if namespace.is_empty() { "ClusterReport" } else { "Report" },
         "metadata": metadata,
         "source": FIELD_MANAGER,
-        "summary": {"pass": 0, "fail": count(true), "warn": count(false), "error": 0, "skip": 0},
+        "summary": {"pass": passed, "fail": count(true), "warn": count(false), "error": 0, "skip": 0},
         "results": results,
     })
 }

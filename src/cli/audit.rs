@@ -1,13 +1,14 @@
 //! `audit`
 
-use super::cluster::{ChartArguments, ClusterArguments, from_cluster, from_files, settings_in};
+use super::cluster::{ChartArguments, ClusterArguments, from_cluster, settings_in};
 use super::output::{self, Format};
 use super::{Done, FOUND, Failure, OK};
 use crate::audit::{Audit, Entry, REPORTS_API_VERSION, reports};
-use crate::cluster::Caches;
+use crate::cluster::{self, Caches};
 use crate::dispatch::Dispatcher;
 use crate::manifest;
 use crate::offline::Judge;
+use crate::settings;
 use anyhow::Context as _;
 use clap::Args;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
@@ -80,13 +81,28 @@ fn start(arguments: &Arguments, caches: Arc<Caches>, around: Settings) -> Result
 }
 
 fn of_files(arguments: &Arguments) -> Result<Audit, Failure> {
-    let manifests = manifest::read(&arguments.files)?;
-    let (caches, around) = from_files(manifests.clone())?;
-    let mut audit = start(arguments, caches, around)?;
-    for manifest in manifests {
-        audit
-            .examine(manifest.source, manifest.value)
-            .map_err(Failure::broken)?;
+    // Read twice, one file after the other: what rules look up is kept, what they are asked about is not.
+    let texts = manifest::texts(&arguments.files)?;
+    let caches = Caches::of(REGISTRY);
+    let mut settings = Vec::new();
+    for text in &texts {
+        let manifests = text.read()?;
+        let found = manifests.iter().filter(|one| settings::is_settings(one));
+        settings.extend(found.cloned());
+        cluster::files::add(&caches, manifests);
+    }
+    caches.settle();
+    let around = settings::among(&settings, REGISTRY)
+        .map_err(|error| Failure::message(super::USAGE, error))?;
+    let mut audit = start(arguments, Arc::new(caches), around)?;
+    let mut progress = Progress::begin();
+    for manifest in texts.iter().map(manifest::Text::read) {
+        for manifest in manifest? {
+            progress.say(audit.examined, &manifest.kind);
+            audit
+                .examine(manifest.source, manifest.value)
+                .map_err(Failure::broken)?;
+        }
     }
     Ok(audit)
 }
@@ -107,7 +123,7 @@ async fn of_cluster(arguments: &Arguments) -> Result<Audit, Failure> {
         examine_pages(&api, resource, &mut audit, &mut progress).await?;
     }
     if arguments.write_reports {
-        write(&client, &audit.entries).await?;
+        write(&client, &audit).await?;
     }
     Ok(audit)
 }
@@ -166,7 +182,7 @@ async fn examine_pages(
                 audit
                     .examine("cluster".to_owned(), value)
                     .map_err(Failure::broken)?;
-                progress.say(audit.examined, resource);
+                progress.say(audit.examined, resource.plural);
             }
         }
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
@@ -188,10 +204,10 @@ impl Progress {
         }
     }
 
-    fn say(&mut self, examined: usize, resource: &Resource) {
+    fn say(&mut self, examined: usize, kind: &str) {
         if self.last.elapsed() >= PROGRESS {
             self.last = Instant::now();
-            eprintln!("{examined} objects examined, now {}", resource.plural);
+            eprintln!("{examined} objects examined, now {kind}");
         }
     }
 }
@@ -205,9 +221,9 @@ fn report_kind(kind: &str) -> ApiResource {
     ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), &plural)
 }
 
-async fn write(client: &Client, entries: &[Entry]) -> Result<(), Failure> {
+async fn write(client: &Client, audit: &Audit) -> Result<(), Failure> {
     let mut namespaces = BTreeSet::new();
-    for report in reports(entries) {
+    for report in reports(audit) {
         let text = |pointer: &str| report.pointer(pointer).and_then(Value::as_str);
         let kind = text("/kind").unwrap_or_default();
         let resource = report_kind(kind);

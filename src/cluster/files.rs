@@ -10,6 +10,13 @@ use webhooks::contract::{Object, Webhook};
 #[must_use]
 pub fn of(registry: &[&'static Webhook], manifests: Vec<Manifest>) -> Arc<Caches> {
     let caches = Caches::of(registry);
+    add(&caches, manifests);
+    caches.settle();
+    Arc::new(caches)
+}
+
+/// Adds them to what the caches hold.
+pub fn add(caches: &Caches, manifests: Vec<Manifest>) {
     for manifest in manifests {
         own::take(&caches.charts, &manifest.value);
         let (group, kind) = (manifest.group().to_owned(), manifest.kind.clone());
@@ -17,6 +24,4 @@ pub fn of(registry: &[&'static Webhook], manifests: Vec<Manifest>) -> Arc<Caches
             caches.put(&group, &kind, object);
         }
     }
-    caches.settle();
-    Arc::new(caches)
 }

@@ -88,6 +88,47 @@ pub enum Error {
 /// When anything cannot be read: nothing is left out silently.
 pub fn read(paths: &[PathBuf]) -> Result<Vec<Manifest>, Error> {
     let mut manifests = Vec::new();
+    for text in texts(paths)? {
+        manifests.append(&mut text.read()?);
+    }
+    Ok(manifests)
+}
+
+/// Something that holds manifests, read when it is wanted: who looks at one after the other need not hold them all.
+#[derive(Debug)]
+pub enum Text {
+    /// A file.
+    File(PathBuf),
+    /// What standard input held; it can be read only once.
+    Input(String),
+}
+
+impl Text {
+    /// The objects in it.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is no YAML of objects.
+    pub fn read(&self) -> Result<Vec<Manifest>, Error> {
+        match self {
+            Text::Input(text) => parse("-", text),
+            Text::File(file) => {
+                let name = file.display().to_string();
+                let text = std::fs::read_to_string(file).map_err(|error| Error::Read {
+                    path: name.clone(),
+                    error,
+                })?;
+                parse(&name, &text)
+            }
+        }
+    }
+}
+
+/// What [`read`] reads, in its order.
+///
+/// # Errors
+/// When a folder or standard input cannot be read.
+pub fn texts(paths: &[PathBuf]) -> Result<Vec<Text>, Error> {
+    let mut texts = Vec::new();
     for path in paths {
         if path.as_os_str() == "-" {
             let mut text = String::new();
@@ -97,19 +138,12 @@ pub fn read(paths: &[PathBuf]) -> Result<Vec<Manifest>, Error> {
                     path: "-".to_owned(),
                     error,
                 })?;
-            manifests.append(&mut parse("-", &text)?);
-            continue;
-        }
-        for file in files_below(path)? {
-            let name = file.display().to_string();
-            let text = std::fs::read_to_string(&file).map_err(|error| Error::Read {
-                path: name.clone(),
-                error,
-            })?;
-            manifests.append(&mut parse(&name, &text)?);
+            texts.push(Text::Input(text));
+        } else {
+            texts.extend(files_below(path)?.into_iter().map(Text::File));
         }
     }
-    Ok(manifests)
+    Ok(texts)
 }
 
 fn files_below(path: &Path) -> Result<Vec<PathBuf>, Error> {

@@ -29,9 +29,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use webhooks::REGISTRY;
+use webhooks::charts::{Chart, Component};
 use webhooks::contract::{
-    Declaration, Edit, FailurePolicy, Fault, FieldPath, Mode, Mutate, Operation, Request, Rule,
-    Scope, Settings, Verdict, Webhook, Weight,
+    Declaration, Edit, FailurePolicy, Fault, FieldPath, Mode, Mutate, Object, Operation, Request,
+    Rule, Scope, Settings, Verdict, Webhook, Weight,
 };
 use webhooks::kinds::HELM_RELEASES;
 
@@ -98,10 +99,12 @@ impl Mutate for Label {
 }
 
 fn main() {
-    if std::env::args().any(|argument| argument == "--serve") {
-        return serve();
+    let mut arguments = std::env::args().skip_while(|argument| argument != "--serve");
+    if arguments.next().is_some() {
+        let packages = arguments.next().unwrap().parse().unwrap();
+        return serve(packages);
     }
-    let server = Server::start();
+    let server = Server::start(FEW);
     println!(
         "{:<34}{:>8}{:>12}{:>14}{:>10}{:>10}{:>10}",
         "what", "bytes", "requests/s", "CPU us/review", "x null", "p50 us", "p99 us"
@@ -141,6 +144,8 @@ fn main() {
         "-"
     );
 
+    packages(&server);
+
     let mut connection = server.connect(server.conversion);
     let (mut count, started) = (0_u32, Instant::now());
     while started.elapsed() < ROUND {
@@ -174,11 +179,155 @@ fn main() {
     );
 }
 
+/// A review of a Package among few others and among many; each has a source and a chart.
+fn packages(few: &Server) {
+    let body = package();
+    let many = Server::start(MANY);
+    for (server, count) in [(few, FEW), (&many, MANY)] {
+        let (_, null, _, _) = server.load(server.admission, "/null", &body);
+        let (rate, cpu, p50, p99) = server.load(server.admission, PACKAGE_PATH, &body);
+        println!(
+            "{:<34}{:>8}{rate:>12.0}{cpu:>14.1}{:>10.2}{p50:>10}{p99:>10}",
+            format!("validate: Package, among {count}"),
+            body.len(),
+            cpu / null
+        );
+    }
+    let kib = many
+        .status_kib("VmRSS:")
+        .saturating_sub(few.status_kib("VmRSS:"));
+    println!(
+        "a Package, its source and its place in the indexes: {} bytes of memory",
+        kib * 1024 / (MANY - FEW) as u64
+    );
+}
+
+const PACKAGE_PATH: &str = "/validate/cozystack.io/packages";
+/// A platform has about eighty.
+const FEW: usize = 80;
+const MANY: usize = 5_000;
+
 const CONVERT: &str = "/convert/cozystackresourcedefinitions";
 
-fn serve() {
+/// Packages that wait for nothing, with their sources; one chart for all.
+fn fill(caches: &Caches, packages: usize) {
+    let chart = Chart {
+        name: "gizmo".to_owned(),
+        version: "0.1.0".to_owned(),
+        values: gizmo_values(10),
+        schema: Some(gizmo_schema().to_string()),
+        ..Chart::default()
+    };
+    let chart = Arc::new(Component::new(chart, [], "sha256:0"));
+    for number in 0..packages {
+        let name = format!("cozystack.gizmo{number}");
+        let component = format!("gizmo{number}");
+        let source = json!({
+            "apiVersion": "cozystack.io/v1alpha1", "kind": "PackageSource", "metadata": {"name": name},
+            "spec": {
+                "sourceRef": {"kind": "OCIRepository", "name": "packages", "namespace": "cozy-system", "path": "/"},
+                "variants": [{"name": "default", "dependsOn": ["cozystack.gizmo0"], "components": [
+                    {"name": component, "path": "system/gizmo", "install": {"namespace": "cozy-gizmo", "releaseName": component}}]}],
+            },
+        });
+        let package = json!({
+            "apiVersion": "cozystack.io/v1alpha1", "kind": "Package", "metadata": {"name": name},
+            "spec": {"variant": "default", "ignoreDependencies": [], "components": {component: {"values": {"note": "short"}}}},
+        });
+        for object in [source, package] {
+            let kind = object["kind"].as_str().unwrap().to_owned();
+            caches.put("cozystack.io", &kind, Object::of(object).unwrap());
+        }
+        caches.charts.put(
+            &format!("cozystack-gizmo{number}-default-gizmo{number}"),
+            Arc::clone(&chart),
+        );
+    }
+}
+
+/// Values of about 560 bytes a section.
+fn gizmo_values(sections: usize) -> Value {
+    let sections: serde_json::Map<String, Value> = (0..sections)
+        .map(|number| {
+            let users: Vec<Value> = (0..4)
+                .map(|user| json!({"name": format!("user-{user}"), "roles": ["reader", "writer"], "quota": "10Gi"}))
+                .collect();
+            let section = json!({
+                "enabled": true, "replicas": 3, "host": format!("gizmo{number}.example.org"), "port": 8080,
+                "resources": {"cpu": "500m", "memory": 512, "limits": {"cpu": 2, "memory": "1Gi"}},
+                "labels": {"app.kubernetes.io/name": "gizmo", "team": "platform"}, "users": users,
+            });
+            (format!("section{number:02}"), section)
+        })
+        .collect();
+    Value::Object(sections)
+}
+
+/// A schema of about 23 KB: patterns, numbers or strings, no unknown names.
+fn gizmo_schema() -> Value {
+    let quantity = json!({"anyOf": [{"type": "integer"}, {"type": "string", "pattern": "^[0-9]+(m|Ki|Mi|Gi)?$"}],
+        "description": "How much of it is asked for, as Kubernetes writes quantities."});
+    let properties: serde_json::Map<String, Value> = (0..12)
+        .map(|number| {
+            let section = json!({
+                "type": "object", "additionalProperties": false, "required": ["enabled", "host"],
+                "properties": {
+                    "enabled": {"type": "boolean", "description": "Whether this section is there at all."},
+                    "replicas": {"type": "integer", "minimum": 1, "maximum": 9, "description": "How many there are of it."},
+                    "host": {"type": "string", "pattern": "^[a-z0-9.-]+$", "maxLength": 253, "description": "Where it is found."},
+                    "port": {"type": "integer", "minimum": 1, "maximum": 65535},
+                    "resources": {"type": "object", "additionalProperties": false, "properties": {"cpu": quantity, "memory": quantity,
+                        "limits": {"type": "object", "additionalProperties": false, "properties": {"cpu": quantity, "memory": quantity}}}},
+                    "labels": {"type": "object", "additionalProperties": {"type": "string", "maxLength": 63}},
+                    "users": {"type": "array", "items": {"type": "object", "additionalProperties": false, "required": ["name"], "properties": {
+                        "name": {"type": "string", "pattern": "^[a-z][a-z0-9-]*$"}, "quota": quantity,
+                        "roles": {"type": "array", "items": {"enum": ["reader", "writer", "owner"]}}}}},
+                },
+            });
+            (format!("section{number:02}"), section)
+        })
+        .collect();
+    json!({"$schema": "http://json-schema.org/draft-07/schema#", "type": "object",
+        "additionalProperties": false, "properties": properties})
+}
+
+/// A new Package of 12 KB, 5.6 KB of it values, as Flux applies it.
+fn package() -> Vec<u8> {
+    let values = gizmo_values(10);
+    let object = |padding| {
+        json!({
+            "apiVersion": "cozystack.io/v1alpha1", "kind": "Package",
+            "metadata": {"name": "cozystack.gizmo1", "managedFields": managed_fields(padding)},
+            "spec": {"variant": "default", "components": {"gizmo1": {"values": values}}},
+        })
+    };
+    let review = |padding| {
+        json!({
+            "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+            "request": {
+                "uid": "705ab4f5-6393-11e8-b7cc-42010a800002", "operation": "CREATE", "name": "cozystack.gizmo1",
+                "kind": {"group": "cozystack.io", "version": "v1alpha1", "kind": "Package"},
+                "resource": {"group": "cozystack.io", "version": "v1alpha1", "resource": "packages"},
+                "userInfo": {"username": "flux", "groups": ["system:authenticated"]},
+                "object": object(padding), "oldObject": null, "options": {"apiVersion": "meta.k8s.io/v1", "kind": "CreateOptions"},
+            },
+        })
+        .to_string()
+        .into_bytes()
+    };
+    let mut padding = 0;
+    let mut body = review(padding);
+    while body.len() < 12_000 {
+        padding += 40;
+        body = review(padding);
+    }
+    body
+}
+
+fn serve(packages: usize) {
     let registry: Vec<&'static Webhook> = REGISTRY.iter().copied().chain([&LABEL]).collect();
     let caches = Arc::new(Caches::of(&registry));
+    fill(&caches, packages);
     caches.settle();
     let service = Arc::new(Service::new(
         Dispatcher::new(&registry, Settings::default()),
@@ -231,7 +380,7 @@ struct Server {
 }
 
 impl Server {
-    fn start() -> Server {
+    fn start(packages: usize) -> Server {
         // The client's threads inherit the second core; the server gets the first to itself.
         let this = std::process::id().to_string();
         let pinned = Command::new("taskset")
@@ -251,7 +400,7 @@ impl Server {
             Command::new(program)
         };
         let mut child = command
-            .arg("--serve")
+            .args(["--serve", &packages.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
