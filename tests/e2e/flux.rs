@@ -122,9 +122,9 @@ fn stays_in_sync(cluster: &Cluster, subjects: &[&Subject], rules: &[(&str, u64)]
 /// Waits until the service refuses something, that is until it knows what it must know for that.
 fn until_refused(plane: &Plane, object: &str) {
     eventually("it is refused", || {
-        !plane
-            .kubectl_with(&["apply", "--dry-run=server", "-f", "-"], object)
-            .0
+        let (success, _, stderr) =
+            plane.kubectl_with(&["apply", "--dry-run=server", "-f", "-"], object);
+        !success && stderr.contains(" is invalid: ")
     });
 }
 
@@ -243,23 +243,25 @@ fn see_platform_values(flux: &Flux, plane: &Plane) {
 /// A set that changes a source and needs that change is refused, for a set is tried out before any of it is applied:
 /// the source goes first, or the writer insists.
 fn source_first_or_insist(flux: &Flux, plane: &Plane) -> Vec<Subject> {
-    let put = |name: &str, annotations: &str| {
+    let put = |name: &str, variants: &[&str], annotations: &str, variant: &str| {
         let files = [
-            ("sources/source.yaml", source(name, &["default", "big"])),
+            ("sources/source.yaml", source(name, variants)),
             (
                 "packages/package.yaml",
-                package(name, annotations, "variant: big"),
+                package(name, annotations, &format!("variant: {variant}")),
             ),
         ];
         flux.source(plane, NAMESPACE, name, &texts(&files));
     };
     let mut accepted = Vec::new();
     for name in ["widget", "gadget"] {
-        plane.apply(&source(name, &["default"]));
+        // By Flux from the start: of what kubectl applied it takes over the fields while it still tries out the set.
+        put(name, &["default"], "", "default");
+        let whole = kustomization(plane, name, name, "./", "");
+        whole.wait_ready(plane);
         until_refused(plane, &package(name, "", "variant: big"));
         let before = content(plane);
-        put(name, "");
-        let whole = kustomization(plane, name, name, "./", "");
+        put(name, &["default", "big"], "", "big");
         let ready = whole.wait_failed(plane, "dry-run failed");
         let then = format!(
             "if PackageSource cozystack.{name} is to have it, that change must be applied first \
@@ -281,7 +283,8 @@ fn source_first_or_insist(flux: &Flux, plane: &Plane) -> Vec<Subject> {
             packages.wait_ready(plane);
             accepted.extend([sources, packages]);
         } else {
-            put(name, "webhook.cozystack.io/allow: package");
+            let insists = "webhook.cozystack.io/allow: package";
+            put(name, &["default", "big"], insists, "big");
             whole.wait_ready(plane);
             accepted.push(whole);
         }
