@@ -195,13 +195,14 @@ pub fn kustomizations_see_the_verdicts(assets: &Path) {
     see_platform_values(&flux, plane);
     let mut all = vec![gizmo];
     all.extend(source_first_or_insist(&flux, plane));
+    all.push(see_values_of_charts(&cluster, &flux));
     all.push(see_values_of_applications(&cluster, &flux));
     stays_in_sync(
         &cluster,
         &all.iter().collect::<Vec<_>>(),
         &[
-            ("package", 3),
-            ("package-source", 3),
+            ("package", 4),
+            ("package-source", 4),
             ("application-values", 1),
         ],
     );
@@ -238,6 +239,58 @@ fn see_platform_values(flux: &Flux, plane: &Plane) {
     );
     assert_eq!(content(plane), before);
     platform.delete(plane);
+}
+
+/// Values that a chart's own schema does not allow are refused with the chart that Flux itself would install, three
+/// levels deep; right ones go in.
+fn see_values_of_charts(cluster: &Cluster, flux: &Flux) -> Subject {
+    let plane = &cluster.plane;
+    cluster.set(&format!(
+        "package.artifact-hosts: \"{}\"",
+        flux.artifacts.address
+    ));
+    plane.kubectl(&["create", "namespace", "cozy-system"]);
+    let schema = r#"{"properties": {"clock": {"properties": {"hands": {"items": {"properties": {"length": {"type": "integer"}}}}}}}}"#;
+    flux.chart(
+        plane,
+        "cozy-system",
+        "cozystack-clock-default-clock",
+        &[
+            (
+                "Chart.yaml",
+                "apiVersion: v2\nname: clock\nversion: 1.0.0\n",
+            ),
+            ("values.yaml", "clock: {hands: []}\n"),
+            ("values.schema.json", schema),
+        ],
+    );
+    let put = |length: &str| {
+        let values = format!(
+            "components: {{clock: {{values: {{clock: {{hands: [{{length: 1}}, {{length: {length}}}]}}}}}}}}"
+        );
+        let files = [
+            ("source.yaml", source("clock", &["default"])),
+            ("package.yaml", package("clock", "", &values)),
+        ];
+        flux.source(plane, NAMESPACE, "clock", &texts(&files));
+        package("clock", "", &values)
+    };
+    put("2");
+    let clock = kustomization(plane, "clock", "clock", "./", "");
+    clock.wait_ready(plane);
+    until_refused(plane, &put("long"));
+    let before = content(plane);
+    let ready = clock.wait_failed(plane, "dry-run failed");
+    says(
+        &ready,
+        &[
+            r#"spec.components.clock.values.clock.hands[1].length: Invalid value: "string": must be an integer"#,
+        ],
+    );
+    assert_eq!(content(plane), before);
+    put("3");
+    clock.wait_ready(plane);
+    clock
 }
 
 /// A set that changes a source and needs that change is refused, for a set is tried out before any of it is applied:
