@@ -2,9 +2,12 @@
 //!
 //! Source: `internal/operator/package_reconciler.go` and `packagesource_reconciler.go` of Cozystack v1.0.0-alpha.1.
 
+use crate::charts::{Text, Values};
 use crate::contract::Object;
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+use std::fmt;
 
 /// The variant of a Package that names none.
 pub const DEFAULT_VARIANT: &str = "default";
@@ -38,7 +41,7 @@ fn last_segment(path: &str) -> &str {
         .unwrap_or_default()
 }
 
-/// What a rule builds of a PackageSource or Package; the rest stays text.
+/// What a rule builds of a PackageSource; the rest stays text.
 #[derive(Debug, Deserialize)]
 pub struct Parts {
     #[serde(default)]
@@ -58,6 +61,141 @@ impl Parts {
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.metadata.name.as_deref()
+    }
+}
+
+/// What a rule builds of a Package; the rest stays text. Of the values of its components, which are most of it, no
+/// string is copied: nearly all of them are right.
+#[derive(Debug, Deserialize)]
+pub struct PackageParts<'a> {
+    #[serde(default)]
+    metadata: Metadata,
+    #[serde(default, borrow)]
+    spec: SpecParts<'a>,
+}
+
+impl PackageParts<'_> {
+    /// `metadata.name`
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.metadata.name.as_deref()
+    }
+
+    /// Its `spec`.
+    #[must_use]
+    pub fn package(&self) -> Package<'_> {
+        Package {
+            spec: &self.spec.rest,
+            texts: &self.spec.values,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct SpecParts<'a> {
+    /// Everything but the values.
+    rest: Value,
+    /// `components.<name>.values`
+    values: Vec<(String, Text<'a>)>,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for SpecParts<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut values = Vec::new();
+        let rest = Level {
+            place: Place::Spec,
+            values: &mut values,
+        }
+        .deserialize(deserializer)?;
+        Ok(SpecParts { rest, values })
+    }
+}
+
+/// Where in a spec a value stands.
+enum Place {
+    Spec,
+    Components,
+    Component(String),
+}
+
+/// Builds a value but for the values of components, which it puts aside.
+struct Level<'v, 'a> {
+    place: Place,
+    values: &'v mut Vec<(String, Text<'a>)>,
+}
+
+impl<'de: 'a, 'a> DeserializeSeed<'de> for Level<'_, 'a> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de: 'a, 'a> Visitor<'de> for Level<'_, 'a> {
+    type Value = Value;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("any JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, is: bool) -> Result<Value, E> {
+        Ok(is.into())
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Value, E> {
+        Ok(number.into())
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Value, E> {
+        Ok(number.into())
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Value, E> {
+        Ok(Number::from_f64(number).map_or(Value::Null, Value::Number))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
+        Ok(text.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element::<Value>()? {
+            list.push(item);
+        }
+        Ok(list.into())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let mut map = Map::new();
+        while let Some(name) = members.next_key::<String>()? {
+            let place = match (&self.place, name.as_str()) {
+                (Place::Spec, "components") => Place::Components,
+                (Place::Components, name) => Place::Component(name.to_owned()),
+                (Place::Component(component), "values") => {
+                    let text = members.next_value::<Text<'a>>()?;
+                    // Of what is there twice the last counts.
+                    self.values.retain(|(known, _)| known != component);
+                    self.values.push((component.clone(), text));
+                    continue;
+                }
+                _ => {
+                    map.insert(name, members.next_value()?);
+                    continue;
+                }
+            };
+            let level = Level {
+                place,
+                values: &mut *self.values,
+            };
+            map.insert(name, members.next_value_seed(level)?);
+        }
+        Ok(Value::Object(map))
     }
 }
 
@@ -236,19 +374,29 @@ impl<'a> Install<'a> {
 
 /// The `spec` of a Package.
 #[derive(Debug, Clone, Copy)]
-pub struct Package<'a>(pub &'a Value);
+pub struct Package<'a> {
+    spec: &'a Value,
+    /// The values of components, where these are not in the spec.
+    texts: &'a [(String, Text<'a>)],
+}
 
 impl<'a> Package<'a> {
     /// That of a cached object.
     #[must_use]
     pub fn of(object: &'a Object) -> Package<'a> {
-        Package(object.value.get("spec").unwrap_or(&Value::Null))
+        Package::of_spec(object.value.get("spec").unwrap_or(&Value::Null))
+    }
+
+    /// One that is built in whole.
+    #[must_use]
+    pub fn of_spec(spec: &'a Value) -> Package<'a> {
+        Package { spec, texts: &[] }
     }
 
     /// The variant that it names.
     #[must_use]
     pub fn given_variant(self) -> Option<&'a str> {
-        Some(text(self.0, "variant")).filter(|name| !name.is_empty())
+        Some(text(self.spec, "variant")).filter(|name| !name.is_empty())
     }
 
     /// The variant that is installed.
@@ -259,7 +407,7 @@ impl<'a> Package<'a> {
 
     /// The dependencies that it does not wait for.
     pub fn ignored(self) -> impl Iterator<Item = &'a str> {
-        texts(self.0, "ignoreDependencies")
+        texts(self.spec, "ignoreDependencies")
     }
 
     /// Whether it does not wait for that dependency.
@@ -268,20 +416,42 @@ impl<'a> Package<'a> {
         self.ignored().any(|ignored| ignored == dependency)
     }
 
-    /// What it says of components, by name.
-    pub fn components(self) -> impl Iterator<Item = (&'a str, &'a Value)> {
-        self.0
+    /// The components of which it says something.
+    pub fn components(self) -> impl Iterator<Item = &'a str> {
+        self.spec
             .get("components")
             .and_then(Value::as_object)
             .into_iter()
-            .flat_map(Map::iter)
-            .map(|(name, value)| (name.as_str(), value))
+            .flat_map(Map::keys)
+            .map(String::as_str)
     }
 
-    /// What it says of one component.
+    /// What it says of one component, beside values.
+    fn component(self, name: &str) -> Option<&'a Value> {
+        self.spec.get("components")?.get(name)
+    }
+
+    /// Whether it says something of a component.
     #[must_use]
-    pub fn component(self, name: &str) -> Option<&'a Value> {
-        self.0.get("components")?.get(name)
+    pub fn names(self, component: &str) -> bool {
+        self.component(component).is_some()
+    }
+
+    /// Its values for a component; null where it has none.
+    #[must_use]
+    pub fn values(self, component: &str) -> Values<'a> {
+        let mut texts = self.texts.iter();
+        match texts.find(|(known, _)| known == component) {
+            Some((_, text)) => Values::Text(text),
+            None => {
+                let built = self.component(component);
+                Values::Built(
+                    built
+                        .and_then(|built| built.get("values"))
+                        .unwrap_or(&Value::Null),
+                )
+            }
+        }
     }
 
     /// Whether a component is installed, if its source says how.
@@ -290,15 +460,6 @@ impl<'a> Package<'a> {
         self.component(component)
             .and_then(|component| component.get("enabled"))
             != Some(&Value::Bool(false))
-    }
-
-    /// Whether it has values for a component.
-    #[must_use]
-    pub fn has_values(self, component: &str) -> bool {
-        let values = self
-            .component(component)
-            .and_then(|component| component.get("values"));
-        values.is_some_and(|values| !values.is_null() && *values != Value::Object(Map::new()))
     }
 
     /// What of a variant is installed.

@@ -109,6 +109,7 @@ async fn follow(service: &Arc<Service>, own_unknown: &AtomicUsize) {
         }
         if !service.has_charts.load(Ordering::Acquire) {
             let is_settled = dirty_since.is_none()
+                && changes.is_empty()
                 && own_unknown.load(Ordering::Acquire) == 0
                 && charts.are_settled(&service.caches);
             if is_settled || started.elapsed() >= READY_TIME {

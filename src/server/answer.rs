@@ -3,7 +3,7 @@
 use super::limits;
 use super::metrics::{ConversionLabels, Metrics, RefusalLabels, ReviewLabels};
 use crate::cluster::Caches;
-use crate::dispatch::{Decision, Dispatcher, Entry, Outcome};
+use crate::dispatch::{Decision, Dispatcher, Entry, Outcome, RuleFault};
 use crate::review::conversion::{self, Target};
 use crate::review::{Reply, admission};
 use std::sync::Arc;
@@ -95,12 +95,23 @@ impl Service {
             .map(|(conversion, target)| Route::Conversion(conversion, target))
     }
 
+    /// Answers one request where others wait for the thread; none when it takes long, and must be answered elsewhere.
+    #[must_use]
+    pub fn answer_briefly(&self, route: &Route, body: &[u8], deadline: Deadline) -> Option<Reply> {
+        self.try_answer(route, body, deadline.brief())
+    }
+
     /// Answers one request.
     #[must_use]
     pub fn answer(&self, route: &Route, body: &[u8], deadline: Deadline) -> Reply {
+        let reply = self.try_answer(route, body, deadline);
+        reply.unwrap_or_else(|| Reply::refusal(500, Fault::TakesLong.to_string()))
+    }
+
+    fn try_answer(&self, route: &Route, body: &[u8], deadline: Deadline) -> Option<Reply> {
         let started = Instant::now();
         let reply = match route {
-            Route::Admission(entry) => self.admission(entry, body, deadline, started),
+            Route::Admission(entry) => self.admission(entry, body, deadline, started)?,
             Route::Conversion(conversion, target) => {
                 self.conversion(conversion, *target, body, deadline, started)
             }
@@ -109,7 +120,7 @@ impl Service {
         if reply.status != 200 {
             self.count_refusal(reply.status);
         }
-        reply
+        Some(reply)
     }
 
     /// Counts an answer that is no review.
@@ -120,7 +131,14 @@ impl Service {
             .inc();
     }
 
-    fn admission(&self, entry: &Entry, body: &[u8], deadline: Deadline, started: Instant) -> Reply {
+    /// None when a rule says that it takes long.
+    fn admission(
+        &self,
+        entry: &Entry,
+        body: &[u8],
+        deadline: Deadline,
+        started: Instant,
+    ) -> Option<Reply> {
         let request = match admission::parse(body) {
             Ok(request) => request,
             Err(reply) => {
@@ -129,17 +147,17 @@ impl Service {
                     code = reply.status,
                     "request not readable"
                 );
-                return reply;
+                return Some(reply);
             }
         };
         let reads = entry
             .declarations()
             .flat_map(|declaration| declaration.reads.iter().copied());
         if !self.has_settings.load(Ordering::Acquire) {
-            return Reply::come_again("the settings are not known yet");
+            return Some(Reply::come_again("the settings are not known yet"));
         }
         if let Some(kind) = self.caches.missing(reads) {
-            return Reply::come_again(format!("{kind} are not synced yet"));
+            return Some(Reply::come_again(format!("{kind} are not synced yet")));
         }
         let decided = self
             .dispatcher
@@ -163,8 +181,12 @@ impl Service {
                     count(rule, *outcome, code);
                 }
                 log(entry, &request, &decision, code, duration_us);
-                admission::respond(&request.uid, &decision)
+                Some(admission::respond(&request.uid, &decision))
             }
+            Err(RuleFault {
+                fault: Fault::TakesLong,
+                ..
+            }) => None,
             Err(failed) => {
                 let reply = match &failed.fault {
                     Fault::DeadlineExceeded => Reply::refusal(504, failed.to_string()),
@@ -183,7 +205,7 @@ impl Service {
                     duration_us,
                     "review not decided"
                 );
-                reply
+                Some(reply)
             }
         }
     }

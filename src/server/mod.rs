@@ -506,8 +506,9 @@ async fn decide(
     deadline: Deadline,
 ) -> Reply {
     let late = || Reply::refusal(504, "the decision took too long");
-    if !route.is_heavy(body.len()) {
-        let reply = shared.service.answer(&route, &body, deadline);
+    if !route.is_heavy(body.len())
+        && let Some(reply) = shared.service.answer_briefly(&route, &body, deadline)
+    {
         return if deadline.check().is_ok() {
             reply
         } else {

@@ -214,7 +214,7 @@ fn fill(caches: &Caches, packages: usize) {
     let chart = Chart {
         name: "gizmo".to_owned(),
         version: "0.1.0".to_owned(),
-        values: gizmo_values(10),
+        values: gizmo_values(12),
         schema: Some(gizmo_schema().to_string()),
         ..Chart::default()
     };
@@ -293,7 +293,7 @@ fn gizmo_schema() -> Value {
 
 /// A new Package of 12 KB, 5.6 KB of it values, as Flux applies it.
 fn package() -> Vec<u8> {
-    let values = gizmo_values(10);
+    let values = gizmo_values(12);
     let object = |padding| {
         json!({
             "apiVersion": "cozystack.io/v1alpha1", "kind": "Package",

@@ -1,9 +1,56 @@
 //! What is known of the values of one component of a package: its chart, and schemas that operators have written.
 
 use super::schema::{Said, Schema};
+use super::view::Text;
 use super::{Chart, Compiled, Judgement, Prepared, as_go, is_known, merged};
 use crate::contract::{FieldPath, Violation};
 use serde_json::Value;
+use std::borrow::Cow;
+
+/// Values as they come: taken apart with their strings where they are, or a tree that is there anyway.
+#[derive(Debug, Clone, Copy)]
+pub enum Values<'a> {
+    /// Of a request.
+    Text(&'a Text<'a>),
+    /// Of a cached object, or of files.
+    Built(&'a Value),
+}
+
+impl<'a> Values<'a> {
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_null(self) -> bool {
+        matches!(self, Values::Text(Text::Null) | Values::Built(Value::Null))
+    }
+
+    /// Whether they are a map, as they must be.
+    #[must_use]
+    pub fn is_object(self) -> bool {
+        matches!(
+            self,
+            Values::Text(Text::Map(_)) | Values::Built(Value::Object(_))
+        )
+    }
+
+    /// Whether they say anything: no null, no empty map.
+    #[must_use]
+    pub fn say_something(self) -> bool {
+        match self {
+            Values::Text(Text::Map(members)) => !members.is_empty(),
+            Values::Built(Value::Object(members)) => !members.is_empty(),
+            other => !other.is_null(),
+        }
+    }
+
+    /// The tree.
+    #[must_use]
+    pub fn to_value(self) -> Cow<'a, Value> {
+        match self {
+            Values::Text(text) => Cow::Owned(text.to_value()),
+            Values::Built(value) => Cow::Borrowed(value),
+        }
+    }
+}
 
 /// A component's chart, ready to be asked.
 pub struct Component {
@@ -67,13 +114,14 @@ impl Component {
     pub fn judge(
         &self,
         base: &FieldPath,
-        values: &Value,
+        values: Values<'_>,
         own: &[impl AsRef<OwnSchema>],
     ) -> Judgement {
-        let has_values = values.as_object().is_some_and(|values| !values.is_empty());
-        if !has_values && own.is_empty() && self.accepts_defaults {
+        let has_values = values.say_something();
+        if own.is_empty() && self.accepts(values) {
             return Judgement::default();
         }
+        let values = &*values.to_value();
         let mut judgement = self.chart.judge(base, values);
         if has_values {
             judgement.departures = self.chart.departures(base, values);
@@ -87,6 +135,22 @@ impl Component {
             }
         }
         judgement
+    }
+}
+
+impl Component {
+    /// Whether there is certainly nothing to be said of the values: found in microseconds, without building anything.
+    /// When not, [`Component::judge`] knows more.
+    #[must_use]
+    pub fn accepts(&self, values: Values<'_>) -> bool {
+        let root = &self.chart.root;
+        match values {
+            none if !none.say_something() => self.accepts_defaults,
+            Values::Text(text @ Text::Map(_)) if root.is_alone() && !root.is_library => {
+                root.schema.accepts(text, &root.values)
+            }
+            Values::Text(_) | Values::Built(_) => false,
+        }
     }
 }
 
@@ -131,8 +195,8 @@ impl OwnSchema {
     /// What it says of the values as they are written, where the chart is not known: what is missing may be among its
     /// defaults, so only what is written is judged.
     #[must_use]
-    pub fn judge(&self, base: &FieldPath, values: &Value) -> Judgement {
-        let values = as_go(values.clone());
+    pub fn judge(&self, base: &FieldPath, values: Values<'_>) -> Judgement {
+        let values = as_go(values.to_value().into_owned());
         let offset = base.to_pointer().len();
         let known = |field: &FieldPath| {
             let pointer = field.to_pointer();

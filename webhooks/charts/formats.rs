@@ -1,7 +1,9 @@
 //! Formats as `santhosh-tekuri/jsonschema` v6 understands them: the same in every draft in which formats count.
 
+use super::view::Views;
 use core::net::{Ipv4Addr, Ipv6Addr};
-use jsonschema::{Draft, ValidationOptions};
+use jsonschema::{Draft, Retrieve, ValidationOptions};
+use std::sync::Arc;
 
 /// Longest host name and its longest label, in bytes; longest mail address and its longest local part.
 const HOST_MAX_BYTES: usize = 253;
@@ -9,8 +11,10 @@ const LABEL_MAX_BYTES: usize = 63;
 const MAIL_MAX_BYTES: usize = 254;
 const MAIL_LOCAL_MAX_BYTES: usize = 64;
 
+type Options = ValidationOptions<'static, Arc<dyn Retrieve>, Views>;
+
 /// Gives a schema's options Helm's formats.
-pub(super) fn add(options: ValidationOptions<'_>, draft: Draft) -> ValidationOptions<'_> {
+pub(super) fn add(options: Options, draft: Draft) -> Options {
     if !matches!(draft, Draft::Draft4 | Draft::Draft6 | Draft::Draft7) {
         return options.should_validate_formats(false);
     }

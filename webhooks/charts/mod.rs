@@ -16,15 +16,17 @@ mod formats;
 mod range;
 mod schema;
 mod shape;
+mod view;
 
-pub use component::{Component, OwnSchema};
+pub use component::{Component, OwnSchema, Values};
 pub use range::{is_compatible, is_version};
+pub use view::Text;
 
 use crate::contract::{Cause, FieldPath, Violation};
 use coalesce::{Mismatch, Table, Tree};
 use dependencies::Node;
 use schema::Schema;
-use serde_json::Value;
+use serde_json::{Number, Value};
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -291,28 +293,31 @@ pub fn merged<'a>(files: impl IntoIterator<Item = &'a Value>) -> Value {
     clippy::cast_sign_loss,
     reason = "that is what Helm's numbers lose"
 )]
-fn as_go(value: Value) -> Value {
+fn go_number(number: Number) -> Number {
     /// From here on a float cannot hold every integer.
     const EXACT_BELOW: f64 = 9_007_199_254_740_992.0;
     const I64_BELOW: f64 = 9_223_372_036_854_775_808.0;
     const U64_BELOW: f64 = 18_446_744_073_709_551_616.0;
+    let Some(float) = number.as_f64() else {
+        return number;
+    };
+    if number.is_i64() && float.abs() < EXACT_BELOW {
+        number
+    } else if float.fract() != 0.0 {
+        Number::from_f64(float).unwrap_or(number)
+    } else if float.abs() < I64_BELOW {
+        (float as i64).into()
+    } else if float > 0.0 && float < U64_BELOW {
+        (float as u64).into()
+    } else {
+        Number::from_f64(float).unwrap_or(number)
+    }
+}
+
+/// All numbers of a value as Helm holds them.
+fn as_go(value: Value) -> Value {
     match value {
-        Value::Number(number) => {
-            let Some(float) = number.as_f64() else {
-                return Value::Number(number);
-            };
-            if number.is_i64() && float.abs() < EXACT_BELOW {
-                Value::Number(number)
-            } else if float.fract() != 0.0 {
-                serde_json::Number::from_f64(float).map_or(Value::Null, Value::Number)
-            } else if float.abs() < I64_BELOW {
-                (float as i64).into()
-            } else if float > 0.0 && float < U64_BELOW {
-                (float as u64).into()
-            } else {
-                serde_json::Number::from_f64(float).map_or(Value::Null, Value::Number)
-            }
-        }
+        Value::Number(number) => Value::Number(go_number(number)),
         Value::Array(items) => items.into_iter().map(as_go).collect(),
         Value::Object(members) => Value::Object(
             members

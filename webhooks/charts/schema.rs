@@ -5,6 +5,7 @@
 
 use super::formats;
 use super::shape;
+use super::view::{Text, View, Views};
 use crate::contract::field::Segment;
 use crate::contract::nearest;
 use crate::contract::{Cause, FieldPath, Violation};
@@ -43,7 +44,7 @@ pub(super) enum Schema {
 }
 
 pub(super) struct Ready {
-    validator: Validator,
+    validator: Validator<Views>,
     source: Value,
     /// Its references multiply, or it contains itself: how far that goes depends on the values.
     may_be_costly: bool,
@@ -98,7 +99,7 @@ impl Schema {
             members.remove("$schema");
         }
         forget_drafts(&mut source);
-        let built = formats::add(jsonschema::options(), draft)
+        let built = formats::add(jsonschema::options_for::<Views>(), draft)
             .with_draft(draft)
             .without_content_encoding_support("base64")
             .without_content_media_type_support("application/json")
@@ -111,6 +112,19 @@ impl Schema {
                 may_be_costly: shape.unfolded.is_none_or(|size| size > VISITS_MAX),
             })),
             Err(error) => not_built(&error),
+        }
+    }
+
+    /// Whether the values are certainly right, over the defaults of a chart without subcharts. When not, somebody else
+    /// finds out what is wrong, if anything is.
+    pub(super) fn accepts(&self, text: &Text<'_>, defaults: &Value) -> bool {
+        match self {
+            Schema::Ready(ready) => {
+                !ready.may_be_costly
+                    && text.depth() <= VALUES_DEPTH_MAX
+                    && ready.validator.is_valid(View::over(text, defaults))
+            }
+            Schema::None | Schema::Broken(_) | Schema::Unjudged(_) => false,
         }
     }
 
@@ -133,6 +147,7 @@ impl Schema {
                 Said::Unjudged("its schema would take too long".to_owned())
             }
             Schema::Ready(ready) => {
+                let values = View::Value(values);
                 if ready.validator.is_valid(values) {
                     return Said::Nothing;
                 }

@@ -364,9 +364,11 @@ fn a_compiled_chart_can_be_shared_between_threads() {
 
 mod never_panics {
     use super::{Chart, Compiled, FieldPath};
-    use crate::charts::{Dependency, Import, is_compatible};
+    use crate::charts::{Component, Dependency, Import, OwnSchema, Text, Values, as_go, coalesce};
+    use crate::charts::{dependencies, is_compatible, table_of};
     use proptest::prelude::*;
     use serde_json::Value;
+    use std::sync::Arc;
 
     fn value() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![
@@ -445,7 +447,7 @@ mod never_panics {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(300))]
+        #![proptest_config(ProptestConfig::with_cases(500))]
 
         #[test]
         fn on_any_chart_and_values(chart in chart(), values in value()) {
@@ -454,6 +456,33 @@ mod never_panics {
             let _ = compiled.judge(&base, &values);
             let _ = compiled.departures(&base, &values);
             let _ = compiled.merged(&values);
+        }
+
+        /// What is done without subcharts, for the sake of speed, is what Helm's steps do.
+        #[test]
+        fn a_chart_alone_is_merged_as_any_other(chart in chart(), values in value()) {
+            let alone = Chart { subcharts: Vec::new(), dependencies: None, ..chart };
+            let compiled = Compiled::new(&alone);
+            let root = dependencies::instance(&compiled.root);
+            let slow = coalesce::coalesced(&root, &table_of(&as_go(values.clone())), false).unwrap();
+            let slow = coalesce::Tree::Table(slow).to_value();
+            prop_assert_eq!(compiled.merged(&values), Some(slow));
+        }
+
+        /// The short way to a yes never says more than the long one.
+        #[test]
+        fn text_is_judged_as_trees_are(chart in chart(), values in value()) {
+            let values = serde_json::json!({"a": values});
+            let component = Component::new(chart, [], "");
+            let text = values.to_string();
+            let text: Text<'_> = serde_json::from_str(&text).unwrap();
+            let base = FieldPath::of(&["spec"]);
+            let own: [Arc<OwnSchema>; 0] = [];
+            let built = text.to_value();
+            prop_assert_eq!(
+                component.judge(&base, Values::Text(&text), &own),
+                component.judge(&base, Values::Built(&built), &own)
+            );
         }
 
         #[test]

@@ -176,7 +176,8 @@ pub enum Scope {
 /// Where a rule's decision runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Weight {
-    /// On the connection's own thread: microseconds.
+    /// On the connection's own thread: microseconds, and what takes longer is left to the bounded pool by
+    /// [`super::Deadline::check_long`].
     Light,
     /// On the bounded pool: it may take a millisecond and more.
     Heavy,

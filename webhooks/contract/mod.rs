@@ -39,6 +39,9 @@ pub enum Fault {
     /// The time for the answer is over.
     #[error("the deadline of the request has passed")]
     DeadlineExceeded,
+    /// It would take long, and others wait. No fault at all: the same is asked again on the bounded pool.
+    #[error("the decision takes too long for a connection's own thread")]
+    TakesLong,
     /// A rule read a kind or an index that it does not declare.
     #[error("rule reads {what}, which it does not declare")]
     UndeclaredRead {

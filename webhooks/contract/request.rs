@@ -8,10 +8,11 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::time::{Duration, Instant};
 
-/// When an answer is no longer wanted. Long loops check it.
+/// When an answer is no longer wanted, and whether others wait for it meanwhile. Long loops check it.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline {
     at: Instant,
+    is_brief: bool,
 }
 
 impl Deadline {
@@ -20,6 +21,25 @@ impl Deadline {
     pub fn after(limit: Duration) -> Deadline {
         Deadline {
             at: Instant::now() + limit,
+            is_brief: false,
+        }
+    }
+
+    /// The same for a decision on a connection's own thread, where only what takes microseconds may be done.
+    #[must_use]
+    pub fn brief(self) -> Deadline {
+        Deadline {
+            is_brief: true,
+            ..self
+        }
+    }
+
+    /// An error where others would be held up by what comes now: it is asked again where they are not.
+    pub fn check_long(&self) -> Result<(), Fault> {
+        if self.is_brief {
+            Err(Fault::TakesLong)
+        } else {
+            self.check()
         }
     }
 

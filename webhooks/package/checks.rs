@@ -43,15 +43,13 @@ pub fn check(
 fn check_values(package: Package<'_>, verdict: &mut Verdict) {
     let spec = Path::ROOT.member("spec");
     let components = spec.member("components");
-    for (name, component) in package.components() {
+    for name in package.components() {
         let path = component_path(&components, name);
-        if let Some(values) = component.get("values")
-            && !values.is_null()
-            && !values.is_object()
-        {
+        let values = package.values(name);
+        if !values.is_null() && !values.is_object() {
             verdict.refuse(Violation::wrong_type(
                 &path.member("values"),
-                values,
+                &values.to_value(),
                 "an object",
             ));
         }
@@ -131,7 +129,7 @@ fn check_components(
     let spec = Path::ROOT.member("spec");
     let components = spec.member("components");
     let known: Vec<&str> = variant.components().map(Component::name).collect();
-    for (key, _) in package.components() {
+    for key in package.components() {
         request.deadline.check()?;
         let path = component_path(&components, key);
         let Some(component) = variant.component(key) else {
@@ -149,7 +147,7 @@ fn check_components(
             verdict.refuse(first_the_source(name, violation));
             continue;
         };
-        if package.has_values(key) && component.install().is_none() {
+        if package.values(key).say_something() && component.install().is_none() {
             verdict.warn(format!(
                 "{}: {key} has no install, so no HelmRelease gets them",
                 path.member("values").to_field()

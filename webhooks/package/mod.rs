@@ -13,7 +13,7 @@ use crate::contract::{
     SettingKind, Validate, Verdict, Violation, Webhook, Weight, request,
 };
 use crate::kinds::{EXTERNAL_ARTIFACTS, HELM_RELEASES, PACKAGE_SOURCES, PACKAGES};
-use crate::packages::{Package as Spec, Parts, Source};
+use crate::packages::{PackageParts, Source};
 use refusals::REFUSALS;
 
 /// Name of the setting that says which release of the platform runs.
@@ -90,15 +90,15 @@ struct Package;
 
 impl Validate for Package {
     fn validate(&self, request: &Request<'_>, verdict: &mut Verdict) -> Result<(), Fault> {
-        let read = |raw| request::read::<Parts>(raw);
-        let old = request.old_object.and_then(|old| read(old).ok());
+        let old = request.old_object;
+        let old = old.and_then(|old| request::read::<PackageParts<'_>>(old).ok());
         let Some(object) = request.object else {
             if let Some(old) = old {
-                removals::deletion(request.name, Spec(&old.spec), request, verdict)?;
+                removals::deletion(request.name, old.package(), request, verdict)?;
             }
             return Ok(());
         };
-        let parts = match read(object) {
+        let parts = match request::read::<PackageParts<'_>>(object) {
             Ok(parts) => parts,
             Err(error) => {
                 verdict.refuse(Violation::policy(format!(
@@ -108,7 +108,7 @@ impl Validate for Package {
             }
         };
         let name = parts.name().unwrap_or(request.name);
-        let package = Spec(&parts.spec);
+        let package = parts.package();
         let source = request.cluster.get(&PACKAGE_SOURCES, "", name);
         let source = source.as_deref().map(Source::of);
         checks::check(name, package, source, request, verdict)?;
@@ -116,7 +116,7 @@ impl Validate for Package {
             platform::check(package, request, verdict);
         }
         if let Some(old) = old {
-            removals::change(name, (Spec(&old.spec), package), source, request, verdict)?;
+            removals::change(name, (old.package(), package), source, request, verdict)?;
         }
         Ok(())
     }

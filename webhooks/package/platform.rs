@@ -5,7 +5,6 @@ use crate::contract::{Path, Request, Verdict};
 use crate::kinds::PACKAGE_SOURCES;
 use crate::packages::{Package, Source};
 use crate::platform::{self, Subject, Version};
-use serde_json::Value;
 use std::collections::BTreeMap;
 
 pub use crate::platform::{COMPONENT, NETWORKING, PACKAGE as NAME, VARIANTS};
@@ -46,23 +45,16 @@ pub fn version(package: Package<'_>, request: &Request<'_>) -> Version {
     }
 }
 
-fn values(package: Package<'_>) -> &Value {
-    package
-        .component(COMPONENT)
-        .and_then(|component| component.get("values"))
-        .unwrap_or(&Value::Null)
-}
-
 /// Adds everything that is wrong with the platform's values.
 pub fn check(package: Package<'_>, request: &Request<'_>, verdict: &mut Verdict) {
-    let values = values(package);
+    let values = package.values(COMPONENT).to_value();
     // Refused already, with every other component's.
     if !(values.is_object() || values.is_null()) || !package.is_enabled(COMPONENT) {
         return;
     }
     let subject = Subject {
         variant: package.variant(),
-        values,
+        values: &values,
         version: version(package, request),
         is_installed: &|name| request.cluster.get(&PACKAGE_SOURCES, "", name).is_some(),
     };
@@ -84,17 +76,18 @@ pub fn emitted(
     if !VARIANTS.contains(&package.variant()) {
         return None;
     }
-    let merged = platform::merged(package.variant(), values(package), version);
+    let values = package.values(COMPONENT).to_value();
+    let merged = platform::merged(package.variant(), &values, version);
     platform::renders(&merged, version).then(|| platform::emitted(&merged, version))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn of(spec: &Value) -> Option<BTreeMap<&'static str, &'static str>> {
-        emitted(Package(spec), Version::default())
+        emitted(Package::of_spec(spec), Version::default())
     }
 
     #[test]
@@ -103,7 +96,7 @@ mod tests {
         assert_eq!(full[NETWORKING], "kubeovn-cilium");
         assert!(!full.contains_key("cozystack.velero"));
         let spec = json!({"variant": "isp-full-generic"});
-        let generic = emitted(Package(&spec), Version::V1_0).unwrap();
+        let generic = emitted(Package::of_spec(&spec), Version::V1_0).unwrap();
         assert_eq!(generic[NETWORKING], "kubeovn-cilium-generic");
         assert_eq!(of(&json!({})).unwrap().len(), 0);
         assert_eq!(of(&json!({"variant": "paas-full"})), None);

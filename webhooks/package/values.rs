@@ -1,11 +1,10 @@
 //! The values of a Package's components against the charts' own schemas, and against those that operators have written.
 
 use super::{STRICT, component_path, platform};
-use crate::charts::Judgement;
+use crate::charts::{Judgement, Values};
 use crate::contract::{Chart, Fault, Path, Request, Verdict, Violation};
 use crate::cozystack_resource_definition::catalogue::artifact_name;
 use crate::packages::{Component, Package, Variant};
-use serde_json::Value;
 
 /// Adds what Helm would refuse, with every wrong path, and what it would silently ignore.
 pub fn check(
@@ -20,7 +19,7 @@ pub fn check(
     let mut unchecked: Vec<(&str, String)> = Vec::new();
     for component in variant.components() {
         let key = component.name();
-        let values = values_of(package, key);
+        let values = package.values(key);
         // Values that are no object are refused already, and what is not installed has no HelmRelease to get them.
         if component.install().is_none() || !(values.is_object() || values.is_null()) {
             continue;
@@ -28,7 +27,7 @@ pub fn check(
         request.deadline.check()?;
         let path = component_path(&components, key);
         let path = path.member("values");
-        let (judgement, unknown) = judge(name, variant, component, values, &path, request);
+        let (judgement, unknown) = judge(name, variant, component, values, &path, request)?;
         if request.explains {
             verdict.note(explained(name, variant, component, request));
         }
@@ -36,14 +35,14 @@ pub fn check(
         let is_platform = name == platform::NAME && key == platform::COMPONENT;
         let unknown = unknown.filter(|_| !is_platform);
         let why: Vec<String> = unknown.into_iter().chain(judgement.unjudged).collect();
-        if package.has_values(key) && !why.is_empty() {
+        if values.say_something() && !why.is_empty() {
             unchecked.push((key, why.join("; ")));
         }
         for violation in judgement.violations {
             if package.is_enabled(key) {
                 // The chart may be about to change, too.
                 verdict.refuse(violation.insistable());
-            } else if package.has_values(key) {
+            } else if values.say_something() {
                 verdict.warn(violation.message());
             }
         }
@@ -62,18 +61,25 @@ fn judge(
     name: &str,
     variant: Variant<'_>,
     component: Component<'_>,
-    values: &Value,
+    values: Values<'_>,
     path: &Path<'_>,
     request: &Request<'_>,
-) -> (Judgement, Option<String>) {
+) -> Result<(Judgement, Option<String>), Fault> {
     let key = component.name();
     let own = request.cluster.own_schemas(name, key);
     let base = path.to_field();
-    match request
+    let said = match request
         .cluster
         .chart(&artifact_name(name, variant.name(), key))
     {
-        Chart::Known(chart) => (chart.judge(&base, values, &own), None),
+        Chart::Known(chart) if own.is_empty() && chart.accepts(values) => {
+            (Judgement::default(), None)
+        }
+        Chart::Known(chart) => {
+            // Charts with subcharts have thousands of defaults.
+            request.deadline.check_long()?;
+            (chart.judge(&base, values, &own), None)
+        }
         Chart::Unknown(why) => {
             let mut all = Judgement::default();
             for schema in own {
@@ -83,14 +89,8 @@ fn judge(
             }
             (all, Some(why.to_string()))
         }
-    }
-}
-
-fn values_of<'a>(package: Package<'a>, component: &str) -> &'a Value {
-    package
-        .component(component)
-        .and_then(|component| component.get("values"))
-        .unwrap_or(&Value::Null)
+    };
+    Ok(said)
 }
 
 /// By what the values of a component are judged.

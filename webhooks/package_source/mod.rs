@@ -153,7 +153,7 @@ fn warn_of_removal(
         return;
     };
     let is_used = |component: &str| {
-        package.component(component).is_some()
+        package.names(component)
             || package
                 .installed(old)
                 .any(|(installed, _)| installed.name() == component)
