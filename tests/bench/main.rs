@@ -96,6 +96,10 @@ impl Mutate for Label {
             "tenants",
         )])
     }
+
+    fn pointers(&self) -> &'static [&'static str] {
+        &["/metadata/labels/sharding.fluxcd.io~1key"]
+    }
 }
 
 fn main() {
