@@ -108,12 +108,12 @@ impl Quotas {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use webhooks::kinds::SERVICES;
+    use webhooks::kinds::HELM_CHARTS;
 
     #[test]
     fn one_tries_for_all_and_later_and_later() {
         let (quotas, mut now) = (Quotas::default(), Instant::now());
-        let kind = &SERVICES.resource;
+        let kind = &HELM_CHARTS.resource;
         let waits = |parent: &str, now| quotas.is_closed(kind, "a", parent, now);
         // Eight were on their way.
         for parent in ["1", "2", "3"] {
