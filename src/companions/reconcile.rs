@@ -342,11 +342,31 @@ impl<A: Api> Reconciler<A> {
         if sentences.is_empty() {
             for (read, child) in surplus {
                 if let Err(error) = self.take_away(read, &child, key, owner, true).await {
+                    self.recall(declaration, key, child_key(read, &child));
                     sentences.push(sentence(read, &child, &error));
                 }
             }
         }
         failure_of(&sentences)
+    }
+
+    /// Remembers a child that could not be taken away yet.
+    fn recall(&self, declaration: &Declaration, key: &str, child: ChildKey) {
+        let mut memories = self.memories();
+        let memory = memories.by_parent.entry(key.to_owned()).or_default();
+        let failed = (State::Failed, None);
+        if memory.children.insert(child.clone(), failed).is_none() {
+            self.gauge(declaration, State::Failed).inc();
+        }
+        let parents = memories.wanting.entry(child).or_default();
+        parents.insert(key.to_owned());
+    }
+
+    fn gauge(&self, declaration: &Declaration, state: State) -> Gauge {
+        self.counts.get_or_create_owned(&CompanionLabels {
+            rule: declaration.id,
+            state: state.as_str(),
+        })
     }
 
     /// When the children of the same wish had to be written again, lately.
@@ -389,14 +409,38 @@ impl<A: Api> Reconciler<A> {
             .iter()
             .map(|(read, child)| child_key(read, child))
             .collect();
-        declaration
-            .writes
-            .iter()
-            .flat_map(|read| {
-                let found = self.caches.find(read, &BY_PARENT, key, usize::MAX);
-                found.first.into_iter().map(move |child| (*read, child))
+        let marked = declaration.writes.iter().flat_map(|read| {
+            let found = self.caches.find(read, &BY_PARENT, key, usize::MAX);
+            found.first.into_iter().map(move |child| (*read, child))
+        });
+        // Whoever replaces a whole object takes its marks off.
+        let remembered = self.remembered(declaration, key);
+        let mut seen = BTreeSet::new();
+        marked
+            .chain(remembered)
+            .filter(|(read, child)| {
+                let name = child_key(read, child);
+                child.is_managed && !wanted.contains(&name) && seen.insert(name)
             })
-            .filter(|(read, child)| child.is_managed && !wanted.contains(&child_key(read, child)))
+            .collect()
+    }
+
+    /// The children that were wanted the last time, as the caches know them.
+    fn remembered(
+        &self,
+        declaration: &'static Declaration,
+        key: &str,
+    ) -> Vec<(&'static Read, Arc<Object>)> {
+        let memories = self.memories();
+        let children = memories.by_parent.get(key).map(|memory| &memory.children);
+        let names = children.into_iter().flat_map(HashMap::keys);
+        names
+            .filter_map(|(group, kind, namespace, name)| {
+                let mut writes = declaration.writes.iter().copied();
+                let read = writes
+                    .find(|read| (read.resource.group, read.resource.kind) == (*group, *kind))?;
+                Some((read, self.caches.get(read, namespace, name)?))
+            })
             .collect()
     }
 
@@ -422,12 +466,7 @@ impl<A: Api> Reconciler<A> {
 
     /// Replaces what is remembered of a parent, and counts its companions anew.
     fn remember(&self, declaration: &Declaration, key: &str, fresh: Memory) {
-        let gauge = |state: State| {
-            self.counts.get_or_create_owned(&CompanionLabels {
-                rule: declaration.id,
-                state: state.as_str(),
-            })
-        };
+        let gauge = |state: State| self.gauge(declaration, state);
         let mut memories = self.memories();
         if let Some(old) = memories.by_parent.remove(key) {
             for (child, (state, _)) in &old.children {

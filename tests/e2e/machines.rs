@@ -11,16 +11,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-const TENANT: &str = "tenant-a";
+pub const TENANT: &str = "tenant-a";
+const CRDS: &str = "testcases/crds";
 const FQDN: &str = "webhook.cozystack.io/vm-fqdn";
 const PARENT: &str = "webhook.cozystack.io/parent";
 const RULE: &str = "virtual-machine-service";
 
 /// The kinds of KubeVirt and Flux as these tests need them, and namespaces of tenants.
-pub fn add_kinds(plane: &Plane) {
-    let folder = repository("testcases/crds").display().to_string();
-    plane.kubectl(&["apply", "-f", &folder]);
-    plane.kubectl(&["wait", "--for=condition=Established", "-f", &folder]);
+pub fn add_kinds(plane: &Plane, path: &str) {
+    let path = repository(path).display().to_string();
+    plane.kubectl(&["apply", "-f", &path]);
+    plane.kubectl(&["wait", "--for=condition=Established", "-f", &path]);
     for namespace in [TENANT, "tenant-b"] {
         plane.kubectl(&["create", "namespace", namespace]);
     }
@@ -28,7 +29,7 @@ pub fn add_kinds(plane: &Plane) {
 
 fn installed(assets: &Path) -> Cluster {
     let cluster = Cluster::installed(assets);
-    add_kinds(&cluster.plane);
+    add_kinds(&cluster.plane, CRDS);
     cluster
 }
 
@@ -96,18 +97,18 @@ pub fn find(plane: &Plane, kind: &str, name: &str) -> Option<Value> {
     success.then(|| serde_json::from_str(&stdout).unwrap())
 }
 
-fn is_kept(service: &Value) -> bool {
+pub fn is_kept(service: &Value) -> bool {
     let entries = service["metadata"]["managedFields"].as_array().unwrap();
     entries
         .iter()
         .any(|entry| entry["manager"] == "cozystack-webhook" && entry["operation"] == "Apply")
 }
 
-fn has_companion(plane: &Plane, name: &str) -> bool {
+pub fn has_companion(plane: &Plane, name: &str) -> bool {
     find(plane, "service", name).is_some_and(|service| is_kept(&service))
 }
 
-fn events(plane: &Plane, reason: &str, name: &str) -> Vec<String> {
+pub fn events(plane: &Plane, reason: &str, name: &str) -> Vec<String> {
     let events = plane.get(&["events", "-n", TENANT]);
     let events = events["items"].as_array().unwrap().clone();
     events
@@ -138,11 +139,11 @@ fn patch(plane: &Plane, kind: &str, name: &str, patch: &Value) {
 }
 
 /// Long enough for the engine to do what it should not.
-fn pause() {
+pub fn pause() {
     std::thread::sleep(Duration::from_secs(2));
 }
 
-fn fqdn(machine: &Value) -> &Value {
+pub fn fqdn(machine: &Value) -> &Value {
     &machine["metadata"]["annotations"][FQDN]
 }
 
@@ -490,7 +491,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 {{- define "vm.labels" -}}
 {{ include "vm.selector" . }}
-helm.sh/chart: vm-instance-{{ .Chart.Version }}
+helm.sh/chart: vm-instance-{{ .Chart.Version | replace "+" "_" }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
@@ -850,7 +851,7 @@ pub fn service_away(assets: &Path) {
     );
 }
 
-fn services(plane: &Plane) -> BTreeSet<String> {
+pub fn services(plane: &Plane) -> BTreeSet<String> {
     let list = plane.kubectl(&[
         "get",
         "services",
@@ -1034,7 +1035,7 @@ pub fn two_thousand(assets: &Path) {
     let cluster = Cluster::bare(assets);
     cluster.add_services();
     cluster.install_crds();
-    add_kinds(&cluster.plane);
+    add_kinds(&cluster.plane, CRDS);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let create = |name: &'static str| {
         runtime.block_on(async {

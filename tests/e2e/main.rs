@@ -28,6 +28,7 @@ mod engine;
 mod flux;
 mod image;
 mod machines;
+mod machines_flux;
 mod package_values;
 mod packages;
 mod settings;
@@ -127,6 +128,18 @@ fn main() -> ExitCode {
         (
             "releases_see_the_verdicts_and_stay_in_sync",
             flux::releases_see_the_verdicts,
+        ),
+        (
+            "releases_of_machines_stay_in_sync",
+            machines_flux::stay_in_sync,
+        ),
+        (
+            "releases_of_machines_become_external",
+            machines_flux::become_external,
+        ),
+        (
+            "releases_of_machines_take_services_over",
+            machines_flux::take_services_over,
         ),
     ];
     let (assets, assets_with_flux) = if arguments.list {
