@@ -25,7 +25,8 @@ use crate::server::answer::Service;
 use crate::settings;
 use base64::Engine as _;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use webhooks::contract::companions::desired;
@@ -317,16 +318,16 @@ impl Run<'_> {
                 },
             })
         };
-        let paths: Vec<(Role, String)> = self
+        let paths: Vec<(Role, String, Vec<&str>)> = self
             .service
             .dispatcher
             .entries()
             .filter(|entry| entry.resource == resource)
-            .map(|entry| (entry.role, entry.path.clone()))
+            .map(|entry| (entry.role, entry.path.clone(), entry.pointers()))
             .collect();
         let mut object = request.object.clone();
         let mut found = Found::default();
-        for (role, path) in paths {
+        for (role, path, pointers) in paths {
             if role == Role::Validate
                 && let Some(object) = &mut object
             {
@@ -343,10 +344,19 @@ impl Run<'_> {
             if let Some(object) = &mut object
                 && role == Role::Mutate
             {
+                let before = object.clone();
                 if let Err(error) = json_patch::patch(object, &patch) {
                     self.differences
                         .push(format!("{path}: the patch does not apply: {error}"));
                 }
+                let undeclared = changed(&before, object)
+                    .into_iter()
+                    .filter(|changed| !pointers.contains(&changed.as_str()));
+                self.differences.extend(
+                    undeclared.map(|changed| {
+                        format!("{path}: changes {changed}, which no rule declares")
+                    }),
+                );
                 found.patch.extend(patch.0);
                 let again = self.post(&path, &question(&uid, Some(object)));
                 if again.is_some_and(|answer| answer.pointer("/response/patch").is_some()) {
@@ -590,6 +600,32 @@ impl Run<'_> {
             }
         }
     }
+}
+
+/// JSON Pointers of what differs: of members that come and go each of their own, of lists the list.
+fn changed(before: &Value, after: &Value) -> Vec<String> {
+    if before == after {
+        return Vec::new();
+    }
+    let has_members = |value: &Value| value.is_object() || value.is_null();
+    if !(has_members(before) && has_members(after)) {
+        return vec![String::new()];
+    }
+    let names: BTreeSet<&String> = [before, after]
+        .into_iter()
+        .filter_map(Value::as_object)
+        .flat_map(Map::keys)
+        .collect();
+    names
+        .into_iter()
+        .flat_map(|name| {
+            let escaped = name.replace('~', "~0").replace('/', "~1");
+            let below = changed(&before[name], &after[name]);
+            below
+                .into_iter()
+                .map(move |rest| format!("/{escaped}{rest}"))
+        })
+        .collect()
 }
 
 #[derive(Default)]

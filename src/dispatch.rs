@@ -13,8 +13,9 @@ use webhooks::contract::companions::{self, parent_key};
 use webhooks::contract::verdict::WARNING_MAX_CHARS;
 use webhooks::contract::{
     ALLOW_ANNOTATION, Chart, Cluster, Conversion, Deadline, Declaration, Edit, FailurePolicy,
-    Fault, Found, Index, Mode, Object, Operation, Read, Request, Resource, Scope as RuleScope,
-    Settings, Standing, Verdict, Violation, Webhook, Weight, World, edit, request,
+    Fault, Found, Index, Mode, Mutate, Object, Operation, Read, Request, Resource,
+    Scope as RuleScope, Settings, Standing, Verdict, Violation, Webhook, Weight, World, edit,
+    request,
 };
 use webhooks::kinds::EXTERNAL_ARTIFACTS;
 
@@ -78,6 +79,16 @@ impl Entry {
         } else {
             Weight::Light
         }
+    }
+
+    /// JSON Pointers of everything that its rules may change.
+    #[must_use]
+    pub fn pointers(&self) -> Vec<&'static str> {
+        let rules = self.webhooks.iter().filter_map(|webhook| webhook.mutate);
+        let mut pointers: Vec<&str> = rules.flat_map(Mutate::pointers).copied().collect();
+        pointers.sort_unstable();
+        pointers.dedup();
+        pointers
     }
 
     /// The declarations of its rules.
@@ -545,7 +556,7 @@ fn announce_companions(
     let (Some(companions), Some(object)) = (webhook.companions, request.object) else {
         return;
     };
-    let Some(parent) = request::read::<Value>(object).ok().and_then(Object::of) else {
+    let Some(parent) = companions.parent(object) else {
         return;
     };
     let world = World {

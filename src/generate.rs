@@ -2,7 +2,8 @@
 
 use crate::certs::{AUTHORITY_SECRET, LEAF_SECRET};
 use crate::charts::own;
-use crate::crds::{MANAGER, Target};
+use crate::crds::install::LEGACY_RELEASE;
+use crate::crds::{self, MANAGER, Target};
 use crate::dispatch::{Dispatcher, Entry, Role, entries};
 use crate::events::Reason;
 use serde_json::{Value, json};
@@ -13,6 +14,7 @@ use webhooks::contract::{
     ALLOW_ANNOTATION, Declaration, MatchCondition, Operation, Scope, Settings, Webhook,
 };
 use webhooks::cozystack_resource_definition::bridge::{DISABLED_ANNOTATION, SOURCE_UID_ANNOTATION};
+use webhooks::virtual_machine_service::FQDN_ANNOTATION;
 
 /// Verbs for kinds that rules read.
 const READ_VERBS: [&str; 3] = ["get", "list", "watch"];
@@ -134,6 +136,64 @@ fn shared_conditions(entry: &Entry) -> impl Iterator<Item = &'static MatchCondit
             conditions.any(|other| other.expression == condition.expression)
         })
     })
+}
+
+/// What this service may change of objects that Flux may have brought, as the part of a HelmRelease that keeps its drift
+/// detection from undoing that.
+///
+/// # Errors
+/// When a CRD source is wrong.
+pub fn flux_ignore(registry: &[&'static Webhook], target: &Target) -> Result<Value, crds::Error> {
+    let mut rules: Vec<Value> = entries(registry)
+        .iter()
+        .filter(|entry| entry.role == Role::Mutate)
+        .map(|entry| {
+            json!({
+                "paths": entry.pointers(),
+                "target": {"group": entry.resource.group, "kind": entry.resource.kind},
+            })
+        })
+        .collect();
+    let named = |group: &str, kind: &Value, name: &str, paths: &[String]| json!({"paths": paths, "target": {"group": group, "kind": kind, "name": name}});
+    // The certificate's Job writes the authority, and during a change of it the next one too.
+    for configuration in configurations(registry, target) {
+        let webhooks = configuration.get("webhooks").and_then(Value::as_array);
+        let paths: Vec<String> = (0..webhooks.map_or(0, Vec::len))
+            .map(|index| format!("/webhooks/{index}/clientConfig/caBundle"))
+            .collect();
+        let kind = configuration.get("kind").unwrap_or(&Value::Null);
+        rules.push(named("admissionregistration.k8s.io", kind, MANAGER, &paths));
+    }
+    // `crds install` widens what others have brought.
+    for crd in crds::installable(registry, target)? {
+        let mut paths: Vec<String> = [
+            "/metadata/annotations/helm.sh~1resource-policy",
+            "/metadata/labels/app.kubernetes.io~1managed-by",
+            "/spec/versions",
+        ]
+        .map(ToOwned::to_owned)
+        .to_vec();
+        if crd.pointer("/spec/conversion").is_some() {
+            paths.insert(
+                0,
+                "/metadata/annotations/cert-manager.io~1inject-ca-from".to_owned(),
+            );
+            paths.push("/spec/conversion".to_owned());
+        }
+        let kind = crd.get("kind").unwrap_or(&Value::Null);
+        rules.push(named(
+            "apiextensions.k8s.io",
+            kind,
+            crds::name(&crd),
+            &paths,
+        ));
+    }
+    let (namespace, name) = LEGACY_RELEASE;
+    rules.push(json!({
+        "paths": ["/spec/suspend"],
+        "target": {"group": "helm.toolkit.fluxcd.io", "kind": "HelmRelease", "name": name, "namespace": namespace},
+    }));
+    Ok(json!({"spec": {"driftDetection": {"ignore": rules}}}))
 }
 
 /// By these the objects of an installation are found.
@@ -258,6 +318,18 @@ fn paths(registry: &[&'static Webhook]) -> Vec<[String; 2]> {
     paths
 }
 
+fn objects_of_an_installation(target: &Target) -> Vec<[String; 2]> {
+    let code = |name: &str| format!("`{name}`");
+    vec![
+            [code(&target.namespace), "namespace".to_owned()],
+            [code(MANAGER), "field manager, webhook configurations, roles, Lease, settings ConfigMap, value of `app.kubernetes.io/managed-by`".to_owned()],
+            [code(&target.admission_service), "Service of the admission port".to_owned()],
+            [code(&target.conversion_service), "Service of the conversion port".to_owned()],
+            [code(LEAF_SECRET), "Secret of the serving certificate: `tls.crt`, `tls.key`, `ca.crt`".to_owned()],
+            [code(AUTHORITY_SECRET), "Secret of the authority that signs it".to_owned()],
+        ]
+}
+
 /// `docs/names.md`.
 #[must_use]
 pub fn names_page(registry: &[&'static Webhook]) -> String {
@@ -294,14 +366,7 @@ pub fn names_page(registry: &[&'static Webhook]) -> String {
     table(
         "Objects of an installation",
         ["Name", "What"],
-        vec![
-            [code(&target.namespace), "namespace".to_owned()],
-            [code(MANAGER), "field manager, webhook configurations, roles, Lease, settings ConfigMap, value of `app.kubernetes.io/managed-by`".to_owned()],
-            [code(&target.admission_service), "Service of the admission port".to_owned()],
-            [code(&target.conversion_service), "Service of the conversion port".to_owned()],
-            [code(LEAF_SECRET), "Secret of the serving certificate: `tls.crt`, `tls.key`, `ca.crt`".to_owned()],
-            [code(AUTHORITY_SECRET), "Secret of the authority that signs it".to_owned()],
-        ],
+        objects_of_an_installation(&target),
     );
     table(
         "Annotations",
@@ -323,6 +388,10 @@ pub fn names_page(registry: &[&'static Webhook]) -> String {
             [
                 code(DISABLED_ANNOTATION),
                 "on a legacy definition, `\"true\"`: it is not bridged (any more)".to_owned(),
+            ],
+            [
+                code(FQDN_ANNOTATION),
+                "on a virtual machine: name inside the cluster of the Service that selects it, or will".to_owned(),
             ],
         ],
     );
@@ -436,6 +505,10 @@ pub fn rules(registry: &[&'static Webhook]) -> String {
             .collect();
         if !writes.is_empty() {
             let _ = writeln!(text, "- Brings {}.", writes.join(", "));
+        }
+        if declaration.refusals.is_empty() {
+            text.push_str("- Refuses nothing.\n");
+            continue;
         }
         text.push_str("\n| Field | Says | What to do |\n| --- | --- | --- |\n");
         for refusal in declaration.refusals.iter().copied().flatten() {

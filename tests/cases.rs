@@ -145,7 +145,7 @@ fn every_refusal_is_documented_and_met_by_a_case() {
             );
         }
         // A list that a rule borrows from another is met by the cases of that one.
-        for refusal in declaration.refusals[0] {
+        for refusal in declaration.refusals.first().copied().unwrap_or_default() {
             if !causes
                 .iter()
                 .any(|(field, message)| refusal.covers(field, message))
@@ -227,6 +227,16 @@ fn a_wrong_expectation_is_a_difference() {
         let found = differences(&widget(what), &expect);
         assert!(found.contains(wanted), "{what} {expect}: {found}");
     }
+    let expect = "patch: [{op: add, path: /metadata/labels, value: {test.io/three: 'yes'}}]\n";
+    std::fs::write(folder.path().join("request.yaml"), widget("nothing")).unwrap();
+    std::fs::write(folder.path().join("expect.yaml"), expect).unwrap();
+    let found = cases::run(folder.path(), &[&rules::STRAY_LABELS], &cases::Direct).unwrap();
+    assert_eq!(
+        found,
+        [
+            "/mutate/test.io/widgets: changes /metadata/labels/test.io~1three, which no rule declares"
+        ]
+    );
 }
 
 /// The real definitions convert to exactly what the next release ships, but for what the charts changed themselves.

@@ -58,6 +58,43 @@ not covered  ConfigMap team/x  (-:15)
 }
 
 #[test]
+fn flux_is_told_what_may_change() {
+    let (code, stdout, stderr) = run(&["manifests", "--flux-ignore", "-o", "json"], "");
+    assert_eq!(code, 0, "{stderr}");
+    let printed: Value = serde_json::from_str(&stdout).unwrap();
+    let rules = printed["spec"]["driftDetection"]["ignore"]
+        .as_array()
+        .unwrap();
+    let paths = |kind: &str| -> Vec<&str> {
+        let of_kind = rules.iter().filter(|rule| rule["target"]["kind"] == kind);
+        of_kind
+            .flat_map(|rule| rule["paths"].as_array().unwrap())
+            .map(|path| path.as_str().unwrap())
+            .collect()
+    };
+    assert_eq!(
+        paths("VirtualMachine"),
+        ["/metadata/annotations/webhook.cozystack.io~1vm-fqdn"]
+    );
+    assert_eq!(
+        paths("MutatingWebhookConfiguration"),
+        ["/webhooks/0/clientConfig/caBundle"]
+    );
+    assert_eq!(paths("HelmRelease"), ["/spec/suspend"]);
+    assert!(paths("CustomResourceDefinition").contains(&"/spec/conversion"));
+    // A merge patch and a part of a manifest is YAML by default.
+    let (_, yaml, _) = run(&["manifests", "--flux-ignore"], "");
+    assert!(
+        yaml.starts_with("spec:\n  driftDetection:\n    ignore:\n"),
+        "{yaml}"
+    );
+    assert_eq!(
+        run(&["manifests", "--flux-ignore", "--only", "rbac"], "").0,
+        2
+    );
+}
+
+#[test]
 fn review_for_machines_has_one_entry_an_object() {
     let (code, stdout, _) = run(
         &["review", "-", "-o", "json"],

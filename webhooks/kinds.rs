@@ -1,12 +1,20 @@
 //! Kinds of others that rules read, and how they are looked up.
 
 use crate::contract::companions::BY_PARENT;
-use crate::contract::{Content, Index, Object, Read, Resource};
+use crate::contract::{Content, Index, MatchCondition, Object, Read, Resource};
 use crate::cozystack_resource_definition::catalogue::artifact_name;
+use crate::machines;
 use crate::packages::{Source, Variant};
 
 /// Label of a HelmRelease that says which kind of application it is.
 pub const APPLICATION_KIND_LABEL: &str = "apps.cozystack.io/application.kind";
+
+/// HelmReleases of applications. Rules on releases share an entry; a condition that all of them have keeps the others'
+/// requests away.
+pub const IS_AN_APPLICATION: MatchCondition = MatchCondition {
+    name: "is-an-application",
+    expression: "has(object.metadata.labels) && 'apps.cozystack.io/application.kind' in object.metadata.labels",
+};
 
 /// Label of a HelmRelease that says which Package made it.
 pub const PACKAGE_LABEL: &str = "cozystack.io/package";
@@ -152,4 +160,66 @@ pub static EXTERNAL_ARTIFACTS: Read = Read {
     },
     content: Content::Full,
     indexes: &[],
+};
+
+/// The same with their values, for rules that read these.
+pub static HELM_RELEASES_WITH_VALUES: Read = Read {
+    resource: HELM_RELEASES.resource,
+    content: Content::Full,
+    indexes: &[],
+};
+
+/// KubeVirt's virtual machines.
+pub static VIRTUAL_MACHINES: Read = Read {
+    resource: Resource {
+        group: "kubevirt.io",
+        version: "v1",
+        plural: "virtualmachines",
+        kind: "VirtualMachine",
+        namespaced: true,
+    },
+    content: Content::Full,
+    indexes: &[&VIRTUAL_MACHINES_BY_LABEL, &VIRTUAL_MACHINES_BY_RELEASE],
+};
+
+/// Virtual machines by `namespace/key=value` of every label that their pods have.
+pub static VIRTUAL_MACHINES_BY_LABEL: Index = Index {
+    name: "pod-label",
+    keys: |machine| {
+        let labels = machines::pod_labels(machine);
+        let keys = labels
+            .iter()
+            .map(|(key, value)| machines::pair(&machine.namespace, key, value));
+        keys.collect()
+    },
+};
+
+/// Virtual machines by `namespace/name` of the HelmRelease behind them.
+pub static VIRTUAL_MACHINES_BY_RELEASE: Index = Index {
+    name: "release",
+    keys: |machine| {
+        let release = machines::release_of(machine);
+        let release = release.map(|(namespace, name)| format!("{namespace}/{name}"));
+        release.into_iter().collect()
+    },
+};
+
+/// Services.
+pub static SERVICES: Read = Read {
+    resource: Resource {
+        group: "",
+        version: "v1",
+        plural: "services",
+        kind: "Service",
+        namespaced: true,
+    },
+    content: Content::Full,
+    indexes: &[&BY_PARENT, &SERVICES_BY_SELECTOR],
+};
+
+/// Services by `namespace/key=value` of the part of their selector that narrows it most: whatever they select has that
+/// label.
+pub static SERVICES_BY_SELECTOR: Index = Index {
+    name: "selector",
+    keys: |service| machines::selector_key(service).into_iter().collect(),
 };

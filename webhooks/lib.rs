@@ -25,12 +25,15 @@ pub mod contract;
 pub mod cozystack_resource_definition;
 pub mod crds;
 pub mod kinds;
+pub mod machines;
 pub mod package;
 pub mod package_source;
 pub mod packages;
 pub mod platform;
 pub mod schema;
 pub mod settings;
+pub mod virtual_machine_service;
+pub mod virtual_machine_values;
 
 use contract::Webhook;
 
@@ -42,4 +45,6 @@ pub static REGISTRY: &[&Webhook] = &[
     &package::WEBHOOK,
     &package_source::WEBHOOK,
     &settings::WEBHOOK,
+    &virtual_machine_service::WEBHOOK,
+    &virtual_machine_values::WEBHOOK,
 ];

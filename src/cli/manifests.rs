@@ -19,6 +19,9 @@ pub struct Arguments {
     /// Print only these.
     #[arg(long, value_delimiter = ',', value_name = "PART")]
     only: Vec<Part>,
+    /// Print the drift-ignore rules for Flux HelmReleases instead: what this service may change, by kind.
+    #[arg(long, conflicts_with = "only")]
+    flux_ignore: bool,
     /// How they are printed; text is YAML.
     #[arg(short, long, default_value = "text")]
     output: Format,
@@ -90,6 +93,15 @@ impl TargetArguments {
 
 pub fn run(arguments: &Arguments) -> Done {
     let target = arguments.target.target()?;
+    if arguments.flux_ignore {
+        let rules = generate::flux_ignore(REGISTRY, &target).map_err(Failure::broken)?;
+        let format = match arguments.output {
+            Format::Json => Format::Json,
+            Format::Text | Format::Yaml => Format::Yaml,
+        };
+        output::print_value(&rules, format)?;
+        return Ok(OK);
+    }
     let wants = |part| arguments.only.is_empty() || arguments.only.contains(&part);
     let mut documents: Vec<Value> = Vec::new();
     if wants(Part::Crds) {

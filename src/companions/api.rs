@@ -26,6 +26,9 @@ pub enum ApiError {
     /// There is no such object, or no such kind.
     #[error("there is no such object or kind")]
     Gone,
+    /// A quota of the namespace is used up.
+    #[error("the quota of the namespace is used up")]
+    QuotaExhausted,
     /// The API server refuses, and will refuse again.
     #[error("{0}")]
     Refused(String),
@@ -152,6 +155,8 @@ fn explain(error: kube::Error) -> ApiError {
         422 if is_there() => ApiError::Changed,
         409 if is_field_conflict() => ApiError::Conflict(status.message.clone()),
         409 => ApiError::Changed,
+        // The numbers in the message change whenever anybody makes something: no news of ours.
+        403 if status.message.contains("exceeded quota") => ApiError::QuotaExhausted,
         429 | 500.. => ApiError::Unavailable(status.message.clone()),
         _ => ApiError::Refused(status.message.clone()),
     }

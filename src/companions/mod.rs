@@ -11,6 +11,7 @@
 pub mod api;
 pub mod lease;
 mod queue;
+mod quota;
 pub mod reconcile;
 #[cfg(test)]
 mod tests;
@@ -25,10 +26,11 @@ use kube::Client;
 use lease::Election;
 use queue::Queue;
 use reconcile::{ChildKey, Failure, Reconciler};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use webhooks::contract::companions::{PARENT_ANNOTATION, parent_key, split_parent_key};
-use webhooks::contract::{Companions, Object, Read, Resource, Webhook};
+use webhooks::contract::{Companions, Concerned, Object, Read, Resource, Webhook};
 
 /// Parents that are looked at at the same time.
 const CONCURRENCY: usize = 8;
@@ -89,6 +91,9 @@ async fn reconcile_all<A: Api>(api: A, registry: &'static [&'static Webhook], se
     let mut running = FuturesUnordered::new();
     let mut resync = tokio::time::interval(RESYNC);
     loop {
+        for key in reconciler.take_hopeful() {
+            queue.add(key, Instant::now());
+        }
         while running.len() < CONCURRENCY
             && let Some(key) = queue.take(Instant::now())
         {
@@ -157,8 +162,8 @@ async fn look<A: Api>(
         }
         Err(failure) => {
             count("failed");
-            // Whoever changes them back would fill the log as well.
-            if matches!(failure, Failure::Fought) {
+            // Whoever changes them back would fill the log as well, and so would all who wait for room.
+            if matches!(failure, Failure::Fought | Failure::QuotaExhausted) {
                 tracing::debug!(rule, namespace, name, %failure, "companions are not in step");
             } else {
                 tracing::warn!(rule, namespace, name, %failure, "companions are not in step");
@@ -213,6 +218,30 @@ fn enqueue_rule(webhook: &'static Webhook, caches: &Caches, queue: &mut Queue, d
     }
 }
 
+/// The parents that a change of an object concerns that the rule reads.
+fn enqueue_concerned(
+    webhook: &'static Webhook,
+    resource: &Resource,
+    object: &Object,
+    caches: &Caches,
+    queue: &mut Queue,
+    now: Instant,
+) {
+    let Some(companions) = webhook.companions else {
+        return;
+    };
+    let asked = || companions.concerned(resource, object, caches);
+    match catch_unwind(AssertUnwindSafe(asked)) {
+        Ok(Concerned::These(parents)) => {
+            for (namespace, name) in parents {
+                let key = parent_key(webhook.declaration.id, &namespace, &name);
+                queue.add(key, now);
+            }
+        }
+        Ok(Concerned::All) | Err(_) => enqueue_rule(webhook, caches, queue, now + READ_PAUSE),
+    }
+}
+
 /// The parent that a child names, if it is one of that rule.
 fn parent_of(child: &Object, rule: &str) -> Option<String> {
     let key = child.text(&["metadata", "annotations", PARENT_ANNOTATION])?;
@@ -261,6 +290,9 @@ fn enqueue<A: Api>(
                     queue.add(key, now);
                 }
                 if is_written(resource) {
+                    if let (Some(gone), None) = (before, after) {
+                        reconciler.make_room(resource, &gone.namespace);
+                    }
                     for child in objects() {
                         let names: ChildKey = (
                             resource.group,
@@ -277,7 +309,9 @@ fn enqueue<A: Api>(
                     }
                 }
                 if is_read(resource) {
-                    enqueue_rule(webhook, caches, queue, now + READ_PAUSE);
+                    for object in objects() {
+                        enqueue_concerned(webhook, resource, object, caches, queue, now);
+                    }
                 }
             }
         }

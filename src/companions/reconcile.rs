@@ -10,6 +10,7 @@
 //! ```
 
 use super::api::{Api, ApiError};
+use super::quota::Quotas;
 use crate::cluster::Caches;
 use crate::cluster::live::live_object;
 use crate::events::{Note, Reason, Reference};
@@ -55,6 +56,9 @@ pub enum Failure {
     /// Somebody keeps changing a child back, and is not fought.
     #[error("somebody keeps changing them back")]
     Fought,
+    /// A quota is used up, and nothing else is wrong.
+    #[error("the quota of a namespace is used up")]
+    QuotaExhausted,
     /// Some children could not be brought in step.
     #[error("{0}")]
     Children(String),
@@ -69,6 +73,8 @@ pub enum State {
     Released,
     /// An object of somebody else has its name.
     NameTaken,
+    /// It cannot be made: the quota of the namespace is used up.
+    QuotaExhausted,
     /// It could not be made or changed.
     Failed,
 }
@@ -79,6 +85,7 @@ impl State {
             State::InStep => "in_step",
             State::Released => "released",
             State::NameTaken => "name_taken",
+            State::QuotaExhausted => "quota_exhausted",
             State::Failed => "failed",
         }
     }
@@ -111,6 +118,7 @@ pub struct Reconciler<A> {
     caches: Arc<Caches>,
     counts: Family<CompanionLabels, Gauge>,
     memory: Mutex<Memories>,
+    quotas: Quotas,
     /// How often a companion is written again before it is left alone for a while.
     pub(super) rewrites_max: usize,
 }
@@ -144,6 +152,7 @@ impl<A: Api> Reconciler<A> {
             caches,
             counts,
             memory: Mutex::default(),
+            quotas: Quotas::default(),
             rewrites_max: REWRITES_MAX,
         }
     }
@@ -157,6 +166,17 @@ impl<A: Api> Reconciler<A> {
     pub fn wanting(&self, child: &ChildKey) -> BTreeSet<String> {
         let memories = self.memories();
         memories.wanting.get(child).cloned().unwrap_or_default()
+    }
+
+    /// An object of that kind is gone: where a quota was used up there is room again.
+    pub fn make_room(&self, resource: &Resource, namespace: &str) {
+        self.quotas.open(resource, namespace);
+    }
+
+    /// The parents, by key, for whose companions there may be room by now.
+    #[must_use]
+    pub fn take_hopeful(&self) -> BTreeSet<String> {
+        self.quotas.take_hopeful()
     }
 
     /// Looks at one parent. Gives when to look again without a change.
@@ -262,14 +282,19 @@ impl<A: Api> Reconciler<A> {
             return Err(Failure::Fought);
         }
         let is_same_wish = self.has_same_wish(key, digest);
+        let known_exhausted = self.known_exhausted(key);
         let mut was_changed = false;
         let mut failures = Vec::new();
         for (read, child) in &children {
-            let kept = self.keep(read, child, key, owner).await;
+            let kept = self.keep_within_quota(read, child, key, owner).await;
             let kept = kept.unwrap_or_else(|error| {
+                let state = match error {
+                    ApiError::QuotaExhausted => State::QuotaExhausted,
+                    _ => State::Failed,
+                };
                 failures.push((read, child, error));
                 Kept {
-                    state: State::Failed,
+                    state,
                     resource_version: None,
                     was_changed: false,
                 }
@@ -292,23 +317,56 @@ impl<A: Api> Reconciler<A> {
             self.tell(Reason::CompanionFailed, owner, None, text).await;
         }
         let mut sentences = Vec::new();
+        let mut waits_for_room = false;
         for (read, child, error) in failures {
             let sentence = sentence(read, child, &error);
-            // What passes by itself is no news.
-            if matches!(error, ApiError::Refused(_) | ApiError::Gone) {
+            let is_news = match error {
+                ApiError::Refused(_) | ApiError::Gone => true,
+                ApiError::QuotaExhausted => !known_exhausted.contains(&child_key(read, child)),
+                // What passes by itself is no news.
+                _ => false,
+            };
+            if is_news {
                 self.tell(Reason::CompanionFailed, owner, None, sentence.clone())
                     .await;
             }
-            sentences.push(sentence);
+            if matches!(error, ApiError::QuotaExhausted) {
+                waits_for_room = true;
+            } else {
+                sentences.push(sentence);
+            }
+        }
+        if sentences.is_empty() && waits_for_room {
+            return Err(Failure::QuotaExhausted);
         }
         if sentences.is_empty() {
             for (read, child) in surplus {
                 if let Err(error) = self.take_away(read, &child, key, owner, true).await {
+                    self.recall(declaration, key, child_key(read, &child));
                     sentences.push(sentence(read, &child, &error));
                 }
             }
         }
         failure_of(&sentences)
+    }
+
+    /// Remembers a child that could not be taken away yet.
+    fn recall(&self, declaration: &Declaration, key: &str, child: ChildKey) {
+        let mut memories = self.memories();
+        let memory = memories.by_parent.entry(key.to_owned()).or_default();
+        let failed = (State::Failed, None);
+        if memory.children.insert(child.clone(), failed).is_none() {
+            self.gauge(declaration, State::Failed).inc();
+        }
+        let parents = memories.wanting.entry(child).or_default();
+        parents.insert(key.to_owned());
+    }
+
+    fn gauge(&self, declaration: &Declaration, state: State) -> Gauge {
+        self.counts.get_or_create_owned(&CompanionLabels {
+            rule: declaration.id,
+            state: state.as_str(),
+        })
     }
 
     /// When the children of the same wish had to be written again, lately.
@@ -320,6 +378,17 @@ impl<A: Api> Reconciler<A> {
             .into_iter()
             .flat_map(|memory| memory.rewrites.iter().copied())
             .filter(|at| at.elapsed() < REWRITES_TIME)
+            .collect()
+    }
+
+    /// The children of which it has been told that there is no room for them.
+    fn known_exhausted(&self, key: &str) -> BTreeSet<ChildKey> {
+        let memories = self.memories();
+        let children = memories.by_parent.get(key).map(|memory| &memory.children);
+        let children = children.into_iter().flatten();
+        children
+            .filter(|(_, (state, _))| *state == State::QuotaExhausted)
+            .map(|(child, _)| child.clone())
             .collect()
     }
 
@@ -340,14 +409,38 @@ impl<A: Api> Reconciler<A> {
             .iter()
             .map(|(read, child)| child_key(read, child))
             .collect();
-        declaration
-            .writes
-            .iter()
-            .flat_map(|read| {
-                let found = self.caches.find(read, &BY_PARENT, key, usize::MAX);
-                found.first.into_iter().map(move |child| (*read, child))
+        let marked = declaration.writes.iter().flat_map(|read| {
+            let found = self.caches.find(read, &BY_PARENT, key, usize::MAX);
+            found.first.into_iter().map(move |child| (*read, child))
+        });
+        // Whoever replaces a whole object takes its marks off.
+        let remembered = self.remembered(declaration, key);
+        let mut seen = BTreeSet::new();
+        marked
+            .chain(remembered)
+            .filter(|(read, child)| {
+                let name = child_key(read, child);
+                child.is_managed && !wanted.contains(&name) && seen.insert(name)
             })
-            .filter(|(read, child)| child.is_managed && !wanted.contains(&child_key(read, child)))
+            .collect()
+    }
+
+    /// The children that were wanted the last time, as the caches know them.
+    fn remembered(
+        &self,
+        declaration: &'static Declaration,
+        key: &str,
+    ) -> Vec<(&'static Read, Arc<Object>)> {
+        let memories = self.memories();
+        let children = memories.by_parent.get(key).map(|memory| &memory.children);
+        let names = children.into_iter().flat_map(HashMap::keys);
+        names
+            .filter_map(|(group, kind, namespace, name)| {
+                let mut writes = declaration.writes.iter().copied();
+                let read = writes
+                    .find(|read| (read.resource.group, read.resource.kind) == (*group, *kind))?;
+                Some((read, self.caches.get(read, namespace, name)?))
+            })
             .collect()
     }
 
@@ -365,7 +458,7 @@ impl<A: Api> Reconciler<A> {
             let cached = self.caches.get(read, &child.namespace, &child.name);
             let version = cached.as_deref().and_then(resource_version);
             match memory.children.get(&child_key(read, child)) {
-                Some((State::Failed, _)) | None => false,
+                Some((State::Failed | State::QuotaExhausted, _)) | None => false,
                 Some((_, known)) => version.is_some() && version == known.as_deref(),
             }
         })
@@ -373,12 +466,7 @@ impl<A: Api> Reconciler<A> {
 
     /// Replaces what is remembered of a parent, and counts its companions anew.
     fn remember(&self, declaration: &Declaration, key: &str, fresh: Memory) {
-        let gauge = |state: State| {
-            self.counts.get_or_create_owned(&CompanionLabels {
-                rule: declaration.id,
-                state: state.as_str(),
-            })
-        };
+        let gauge = |state: State| self.gauge(declaration, state);
         let mut memories = self.memories();
         if let Some(old) = memories.by_parent.remove(key) {
             for (child, (state, _)) in &old.children {
@@ -400,6 +488,37 @@ impl<A: Api> Reconciler<A> {
             parents.insert(key.to_owned());
         }
         memories.by_parent.insert(key.to_owned(), fresh);
+    }
+
+    /// Brings one child in step. Where a quota is used up nothing is made, and nobody asked, until there may be room.
+    async fn keep_within_quota(
+        &self,
+        read: &'static Read,
+        child: &Object,
+        key: &str,
+        owner: &Reference,
+    ) -> Result<Kept, ApiError> {
+        let is_new = self
+            .caches
+            .get(read, &child.namespace, &child.name)
+            .is_none();
+        if is_new
+            && self
+                .quotas
+                .is_closed(&read.resource, &child.namespace, key, Instant::now())
+        {
+            return Err(ApiError::QuotaExhausted);
+        }
+        let kept = self.keep(read, child, key, owner).await;
+        match &kept {
+            Err(ApiError::QuotaExhausted) => {
+                self.quotas
+                    .close(&read.resource, &child.namespace, key, Instant::now());
+            }
+            Ok(_) if is_new => self.quotas.open(&read.resource, &child.namespace),
+            _ => {}
+        }
+        kept
     }
 
     /// Brings one child in step.
@@ -450,6 +569,8 @@ impl<A: Api> Reconciler<A> {
                     was_changed: false,
                 })
             }
+            // What the caches do not know yet may be what makes the child unwanted: the next look, when they do, tells.
+            (Standing::Foreign, Some(live)) if !self.is_known(read, live) => Err(ApiError::Changed),
             (Standing::Foreign, Some(live)) => {
                 let text = format!(
                     "{} {} was made by somebody else and is left alone",
@@ -467,6 +588,12 @@ impl<A: Api> Reconciler<A> {
             }
             _ => self.make(resource, child).await,
         }
+    }
+
+    /// Whether the caches hold that very version of an object.
+    fn is_known(&self, read: &'static Read, live: &Object) -> bool {
+        let cached = self.caches.get(read, &live.namespace, &live.name);
+        cached.as_deref().and_then(resource_version) == resource_version(live)
     }
 
     /// Makes a child that was not there a moment ago. Somebody may have been faster: what he made stays as it is.

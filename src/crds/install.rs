@@ -19,7 +19,8 @@ use std::time::Duration;
 use webhooks::contract::Webhook;
 
 /// The HelmRelease that brought the legacy CRD; upstream's migration file 23 deletes it.
-const LEGACY_RELEASE: (&str, &str) = ("cozy-system", "cozystack-resource-definition-crd");
+pub(crate) const LEGACY_RELEASE: (&str, &str) =
+    ("cozy-system", "cozystack-resource-definition-crd");
 /// Longest wait for a CRD to be served.
 const ESTABLISHED_TIME: Duration = Duration::from_secs(30);
 const ESTABLISHED_POLL: Duration = Duration::from_millis(200);

@@ -96,13 +96,20 @@ impl Mutate for Label {
             "tenants",
         )])
     }
+
+    fn pointers(&self) -> &'static [&'static str] {
+        &["/metadata/labels/sharding.fluxcd.io~1key"]
+    }
 }
 
 fn main() {
     let mut arguments = std::env::args().skip_while(|argument| argument != "--serve");
     if arguments.next().is_some() {
-        let packages = arguments.next().unwrap().parse().unwrap();
-        return serve(packages);
+        let mut count = || arguments.next().unwrap().parse().unwrap();
+        return serve(count(), count());
+    }
+    if std::env::args().any(|argument| argument == "--machines") {
+        return machines();
     }
     let server = Server::start(FEW);
     println!(
@@ -177,6 +184,8 @@ fn main() {
         (server.cpu() - before) * 1e3,
         server.status_kib("VmHWM:") / 1024
     );
+    drop(server);
+    machines();
 }
 
 /// A review of a Package among few others and among many; each has a source and a chart.
@@ -208,6 +217,110 @@ const FEW: usize = 80;
 const MANY: usize = 5_000;
 
 const CONVERT: &str = "/convert/cozystackresourcedefinitions";
+
+const MACHINES: &str = "/mutate/kubevirt.io/virtualmachines";
+/// Machines, Services and releases of one namespace.
+const MACHINE_COUNTS: [usize; 3] = [10, 500, 5_000];
+
+/// What a machine costs among few and many.
+fn machines() {
+    println!("\nmachines, as many Services and releases in one namespace");
+    for count in MACHINE_COUNTS {
+        let server = Server::start_among(0, count);
+        let size = 12_000;
+        let mut null = 0.0;
+        for (name, path, body) in [
+            ("null", "/null", machine_review(size, "m0", true)),
+            (
+                "mutate: with a Service",
+                MACHINES,
+                machine_review(size, "m0", true),
+            ),
+            (
+                "mutate: its Service's name",
+                MACHINES,
+                machine_review(size, "m1", false),
+            ),
+            (
+                "mutate: without a Service",
+                MACHINES,
+                machine_review(size, "new", false),
+            ),
+        ] {
+            let (rate, cpu, p50, p99) = server.load(server.admission, path, &body);
+            if name == "null" {
+                null = cpu;
+            }
+            println!(
+                "{:<34}{:>8}{rate:>12.0}{cpu:>14.1}{:>10.2}{p50:>10}{p99:>10}",
+                format!("{count}: {name}"),
+                body.len(),
+                cpu / null
+            );
+        }
+    }
+}
+
+fn machine(name: &str, is_noted: bool, padding: usize) -> Value {
+    let labels = json!({
+        "app.kubernetes.io/name": "vm-instance", "app.kubernetes.io/instance": name,
+        "app.kubernetes.io/managed-by": "Helm", "app.kubernetes.io/version": "0.12.0", "helm.sh/chart": "vm-instance-0.12.0",
+    });
+    let mut object = json!({
+        "apiVersion": "kubevirt.io/v1", "kind": "VirtualMachine",
+        "metadata": {
+            "name": name, "namespace": "tenant-a", "uid": "705ab4f5-6393-11e8-b7cc-42010a800002",
+            "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "x".repeat(padding / 4)},
+            "labels": {"helm.toolkit.fluxcd.io/name": name, "helm.toolkit.fluxcd.io/namespace": "tenant-a", "app.kubernetes.io/name": "vm-instance"},
+            "managedFields": managed_fields(padding / 2),
+        },
+        "spec": {
+            "runStrategy": "Always",
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {"domain": {"devices": {"disks": managed_fields(padding / 4)}}},
+            },
+        },
+    });
+    if is_noted {
+        object["metadata"]["annotations"]["webhook.cozystack.io/vm-fqdn"] =
+            format!("{name}.tenant-a.svc.cozy.local").into();
+    }
+    object
+}
+
+/// An update as the API server sends it, of the machine of that name.
+fn machine_review(size: usize, name: &str, is_noted: bool) -> Vec<u8> {
+    let resource = ("kubevirt.io", "v1", "VirtualMachine", "virtualmachines");
+    update(size, resource, |padding| machine(name, is_noted, padding))
+}
+
+/// The first half of the Services is the charts', the others are what the service has made for machines of nobody's.
+fn add_machines(caches: &Caches, count: usize) {
+    let put = |group: &str, kind: &str, value: Value| {
+        let object = webhooks::contract::Object::of(value).unwrap();
+        caches.put(group, kind, object);
+    };
+    for number in 0..count {
+        let name = format!("m{number}");
+        put("kubevirt.io", "VirtualMachine", machine(&name, true, 2_000));
+        let release = json!({
+            "apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease",
+            "metadata": {"name": name, "namespace": "tenant-a"}, "spec": {"values": {"external": false}},
+        });
+        put("helm.toolkit.fluxcd.io", "HelmRelease", release);
+        let selector = if number < count.div_ceil(2) {
+            json!({"app.kubernetes.io/name": "vm-instance", "app.kubernetes.io/instance": name})
+        } else {
+            json!({"kubevirt.io": "virt-launcher", "vm.kubevirt.io/name": name})
+        };
+        let service = json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": "tenant-a"},
+            "spec": {"clusterIP": "None", "selector": selector, "ports": [{"port": 65535}]},
+        });
+        put("", "Service", service);
+    }
+}
 
 /// Packages that wait for nothing, with their sources; one chart for all.
 fn fill(caches: &Caches, packages: usize) {
@@ -324,10 +437,11 @@ fn package() -> Vec<u8> {
     body
 }
 
-fn serve(packages: usize) {
+fn serve(packages: usize, machines: usize) {
     let registry: Vec<&'static Webhook> = REGISTRY.iter().copied().chain([&LABEL]).collect();
     let caches = Arc::new(Caches::of(&registry));
     fill(&caches, packages);
+    add_machines(&caches, machines);
     caches.settle();
     let service = Arc::new(Service::new(
         Dispatcher::new(&registry, Settings::default()),
@@ -381,6 +495,10 @@ struct Server {
 
 impl Server {
     fn start(packages: usize) -> Server {
+        Server::start_among(packages, 0)
+    }
+
+    fn start_among(packages: usize, machines: usize) -> Server {
         // The client's threads inherit the second core; the server gets the first to itself.
         let this = std::process::id().to_string();
         let pinned = Command::new("taskset")
@@ -400,7 +518,7 @@ impl Server {
             Command::new(program)
         };
         let mut child = command
-            .args(["--serve", &packages.to_string()])
+            .args(["--serve", &packages.to_string(), &machines.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

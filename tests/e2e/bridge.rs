@@ -60,7 +60,7 @@ impl Cluster {
             .count()
     }
 
-    fn metric(&self, line: &str) -> bool {
+    pub fn metric(&self, line: &str) -> bool {
         has_metric(&self.setup, line)
     }
 
@@ -84,14 +84,14 @@ impl Cluster {
     }
 
     /// All keys of etcd but those that come and go by themselves.
-    fn settled_revisions(&self) -> std::collections::BTreeMap<String, String> {
+    pub fn settled_revisions(&self) -> std::collections::BTreeMap<String, String> {
         let mut revisions = self.plane.revisions();
         revisions.retain(|key, _| !key.starts_with("/registry/events/"));
         revisions
     }
 }
 
-fn has_metric(setup: &Setup, line: &str) -> bool {
+pub fn has_metric(setup: &Setup, line: &str) -> bool {
     plain(setup.metrics, "GET", "/metrics", "")
         .is_ok_and(|(_, text)| text.lines().any(|found| found == line))
 }

@@ -27,6 +27,8 @@ mod definitions;
 mod engine;
 mod flux;
 mod image;
+mod machines;
+mod machines_flux;
 mod package_values;
 mod packages;
 mod settings;
@@ -107,6 +109,15 @@ fn main() -> ExitCode {
             "values_of_packages_follow_their_charts",
             package_values::follow_their_charts,
         ),
+        ("machines_have_services", machines::have_services),
+        ("machines_are_written_by_many", machines::written_by_many),
+        ("machines_and_their_charts", machines::adopted_by_helm),
+        ("machines_wait_for_quota", machines::wait_for_quota),
+        ("machines_values_are_checked", machines::values_are_checked),
+        ("machines_while_the_service_is_away", machines::service_away),
+        ("machines_of_two_replicas", machines::two_replicas),
+        ("machines_in_any_order", machines::in_any_order),
+        ("two_thousand_machines", machines::two_thousand),
         ("the_image_runs", image::runs),
     ];
     let with_flux: &[Scenario] = &[
@@ -117,6 +128,18 @@ fn main() -> ExitCode {
         (
             "releases_see_the_verdicts_and_stay_in_sync",
             flux::releases_see_the_verdicts,
+        ),
+        (
+            "releases_of_machines_stay_in_sync",
+            machines_flux::stay_in_sync,
+        ),
+        (
+            "releases_of_machines_become_external",
+            machines_flux::become_external,
+        ),
+        (
+            "releases_of_machines_take_services_over",
+            machines_flux::take_services_over,
         ),
     ];
     let (assets, assets_with_flux) = if arguments.list {

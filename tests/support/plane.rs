@@ -274,14 +274,14 @@ impl Plane {
         self.apiserver = Some(process);
     }
 
-    /// Starts the controllers that collect what has lost its owner and end namespaces.
+    /// Starts the controllers that collect what has lost its owner, end namespaces and count what quotas limit.
     pub fn start_controllers(&mut self) {
         let kubeconfig = format!("--kubeconfig={}", self.kubeconfig.display());
         let process = Process::start(
             "kube-controller-manager",
             Command::new(self.assets.join("kube-controller-manager")).args([
                 kubeconfig.as_str(),
-                "--controllers=garbage-collector-controller,namespace-controller",
+                "--controllers=garbage-collector-controller,namespace-controller,resourcequota-controller",
                 "--leader-elect=false",
                 "--secure-port=0",
             ]),
@@ -363,6 +363,17 @@ impl Plane {
         let mut arguments = vec!["get", "-o", "json"];
         arguments.extend(what);
         serde_json::from_str(&self.kubectl(&arguments)).unwrap()
+    }
+
+    /// Runs helm, gives (success, stdout, stderr).
+    pub fn helm_with(&self, arguments: &[&str]) -> (bool, String, String) {
+        let output = self.tool("helm", arguments, None);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (
+            output.status.success(),
+            text(&output.stdout),
+            text(&output.stderr),
+        )
     }
 
     /// Runs helm and expects success.

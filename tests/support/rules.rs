@@ -108,6 +108,16 @@ pub static MORE_LABELS: Webhook = Webhook {
     ..NOTHING
 };
 
+/// A label that it does not declare.
+pub static STRAY_LABELS: Webhook = Webhook {
+    declaration: Declaration {
+        id: "stray-labels",
+        ..DECLARATION
+    },
+    mutate: Some(&Label("three")),
+    ..NOTHING
+};
+
 struct Obedient;
 
 impl Validate for Obedient {
@@ -162,6 +172,13 @@ impl Mutate for Label {
             FieldPath::of(&["metadata", "labels"]).key(&format!("test.io/{}", self.0)),
             "yes",
         )])
+    }
+
+    fn pointers(&self) -> &'static [&'static str] {
+        &[
+            "/metadata/labels/test.io~1one",
+            "/metadata/labels/test.io~1two",
+        ]
     }
 }
 

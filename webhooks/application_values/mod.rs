@@ -6,11 +6,11 @@ mod tidy;
 
 use crate::application_definition::{BY_KIND, DEFINITIONS};
 use crate::contract::{
-    Cause, Declaration, FailurePolicy, Fault, FieldPath, MatchCondition, Mode, Object, Operation,
-    Path, Refusal, Request, Rule, Scope, Validate, Verdict, Violation, Webhook, Weight, request,
+    Cause, Declaration, FailurePolicy, Fault, FieldPath, Mode, Object, Operation, Path, Refusal,
+    Request, Rule, Scope, Validate, Verdict, Violation, Webhook, Weight, request,
 };
 use crate::cozystack_resource_definition::LEGACY_DEFINITIONS;
-use crate::kinds::HELM_RELEASES;
+use crate::kinds::{HELM_RELEASES, IS_AN_APPLICATION};
 use crate::schema::{self, dialect::Dialect};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -54,10 +54,7 @@ pub static WEBHOOK: Webhook = Webhook {
         }],
         scope: Scope::OutsideOurNamespace,
         names: &[],
-        match_conditions: &[MatchCondition {
-            name: "is-an-application",
-            expression: "has(object.metadata.labels) && 'apps.cozystack.io/application.kind' in object.metadata.labels",
-        }],
+        match_conditions: &[IS_AN_APPLICATION],
         // The kind is Flux's, and the values of all applications go through it.
         failure_policy: FailurePolicy::Ignore,
         timeout_seconds: 5,

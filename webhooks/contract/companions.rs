@@ -2,8 +2,10 @@
 
 use super::Fault;
 use super::cluster::{Cluster, Index, Object, Read};
-use super::declaration::Declaration;
+use super::declaration::{Declaration, Resource};
+use super::request;
 use super::settings::RuleSettings;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -49,6 +51,15 @@ pub enum Farewell {
     Retain,
 }
 
+/// Which parents a change concerns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Concerned {
+    /// It may be any.
+    All,
+    /// These, by namespace and name, and no others.
+    These(Vec<(String, String)>),
+}
+
 /// What a companions function may know beside the parent.
 #[derive(Clone, Copy)]
 pub struct World<'a> {
@@ -63,8 +74,26 @@ pub trait Companions: Sync {
     /// The kind of the parents; one of the declared reads.
     fn parents(&self) -> &'static Read;
 
-    /// The kinds beside parents and children at which it looks: a change of one may concern any parent.
+    /// The kinds at which it looks beside the parents. Its children are watched without being named; named, they count
+    /// for parents that they do not belong to.
     fn reads(&self) -> &'static [&'static Read];
+
+    /// The parents that a change of `object`, of one of the kinds that it reads, concerns. Asked of the object before
+    /// and after the change.
+    fn concerned(
+        &self,
+        _resource: &Resource,
+        _object: &Object,
+        _cluster: &dyn Cluster,
+    ) -> Concerned {
+        Concerned::All
+    }
+
+    /// A parent as it is being written, as far as [`Companions::companions`] looks at it. A rule whose parents are
+    /// large reads less than all of it.
+    fn parent(&self, written: &RawValue) -> Option<Object> {
+        request::read::<Value>(written).ok().and_then(Object::of)
+    }
 
     /// What happens to the children when their parent goes.
     fn farewell(&self) -> Farewell;

@@ -15,7 +15,7 @@ pub mod verdict;
 pub mod version;
 
 pub use cluster::{Chart, Cluster, Content, Found, Index, Object, Read};
-pub use companions::{Companions, Desired, FIELD_MANAGER, Farewell, Standing, World};
+pub use companions::{Companions, Concerned, Desired, FIELD_MANAGER, Farewell, Standing, World};
 pub use convert::{Conversion, ConvertError, Converted, Rename, Spoke};
 pub use declaration::{
     Declaration, FailurePolicy, MatchCondition, Mode, Operation, Refusal, Resource, Rule, Scope,
@@ -73,6 +73,10 @@ pub trait Mutate: Sync {
     /// # Errors
     /// When it cannot be decided.
     fn mutate(&self, request: &Request<'_>, verdict: &mut Verdict) -> Result<Vec<Edit>, Fault>;
+
+    /// JSON Pointers of everything that the edits may change, for those who compare what they have written with what
+    /// is there. Cases hold the rule to it.
+    fn pointers(&self) -> &'static [&'static str];
 }
 
 /// A folder: what it declares, and the roles that it plays.

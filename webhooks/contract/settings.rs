@@ -9,6 +9,7 @@
 use super::declaration::Mode;
 use super::field::Path;
 use super::nearest::nearest;
+use super::syntax::dns_name;
 use super::verdict::Violation;
 use super::version::Version;
 use super::{Declaration, Webhook};
@@ -60,6 +61,11 @@ pub enum SettingKind {
         /// When nobody sets it.
         default: &'static [&'static str],
     },
+    /// A DNS name, such as a cluster's domain.
+    Domain {
+        /// When nobody sets it.
+        default: &'static str,
+    },
 }
 
 impl SettingKind {
@@ -69,7 +75,9 @@ impl SettingKind {
         match self {
             SettingKind::Flag { default } => default.to_string(),
             SettingKind::Duration { default, .. } => duration_text(*default),
-            SettingKind::Version { default } => (*default).to_owned(),
+            SettingKind::Version { default } | SettingKind::Domain { default } => {
+                (*default).to_owned()
+            }
             SettingKind::Hosts { default } => default.join(","),
         }
     }
@@ -88,6 +96,7 @@ impl SettingKind {
             SettingKind::Hosts { .. } => {
                 "hosts such as a.svc or 10.0.0.1:8080, separated by commas, or nothing".to_owned()
             }
+            SettingKind::Domain { .. } => "a DNS name such as cluster.local".to_owned(),
         }
     }
 
@@ -99,6 +108,9 @@ impl SettingKind {
                 .map(SettingValue::Duration),
             SettingKind::Version { .. } => Version::parse(text).map(SettingValue::Version),
             SettingKind::Hosts { .. } => parse_hosts(text).map(SettingValue::Hosts),
+            SettingKind::Domain { .. } => dns_name(text)
+                .is_none()
+                .then(|| SettingValue::Domain(text.to_owned())),
         }
     }
 }
@@ -171,6 +183,7 @@ enum SettingValue {
     Duration(Duration),
     Version(Version),
     Hosts(Vec<String>),
+    Domain(String),
 }
 
 /// What is in force.
@@ -334,6 +347,9 @@ impl RuleSettings<'_> {
                         let hosts = default.iter().map(|host| (*host).to_owned());
                         Some(SettingValue::Hosts(hosts.collect()))
                     }
+                    SettingKind::Domain { default } => {
+                        Some(SettingValue::Domain(default.to_owned()))
+                    }
                 })
         })
     }
@@ -359,6 +375,15 @@ impl RuleSettings<'_> {
         match self.value(name) {
             Some(SettingValue::Hosts(hosts)) => hosts,
             _ => Vec::new(),
+        }
+    }
+
+    /// The DNS name of that name.
+    #[must_use]
+    pub fn domain(&self, name: &str) -> String {
+        match self.value(name) {
+            Some(SettingValue::Domain(domain)) => domain,
+            _ => String::new(),
         }
     }
 
