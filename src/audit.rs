@@ -89,6 +89,7 @@ impl Audit {
             object: Some(object),
             old_object: None,
             dry_run: false,
+            user_info: None,
         };
         let Some(report) = self.judge.judge(&question)? else {
             return Ok(());

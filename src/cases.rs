@@ -1,7 +1,7 @@
 //! Case folders: a request, what is around it, and what is expected. The runner plays API server.
 //!
 //! ```text
-//! <case>/request.yaml   operation, object, oldObject, dryRun         (admission)
+//! <case>/request.yaml   operation, object, oldObject, dryRun, user, groups  (admission)
 //!                       convertTo, objects                          (conversion)
 //!        cluster.yaml   optional: the objects around, and the settings
 //!        charts/        optional: the charts of their packages, by the paths of their components
@@ -98,6 +98,8 @@ struct RequestFile {
     old_object: Option<Value>,
     #[serde(default)]
     dry_run: bool,
+    user: Option<String>,
+    groups: Option<Vec<String>>,
     convert_to: Option<String>,
     objects: Option<Vec<Value>>,
 }
@@ -311,7 +313,10 @@ impl Run<'_> {
                     "operation": operation.as_str(),
                     "name": text("/metadata/name"),
                     "namespace": text("/metadata/namespace"),
-                    "userInfo": {"username": "cases"},
+                    "userInfo": {
+                        "username": request.user.as_deref().unwrap_or("cases"),
+                        "groups": request.groups.as_deref().unwrap_or_default(),
+                    },
                     "dryRun": request.dry_run,
                     "object": object,
                     "oldObject": request.old_object,
@@ -351,7 +356,7 @@ impl Run<'_> {
                 }
                 let undeclared = changed(&before, object)
                     .into_iter()
-                    .filter(|changed| !pointers.contains(&changed.as_str()));
+                    .filter(|changed| !pointers.iter().any(|pointer| covers(pointer, changed)));
                 self.differences.extend(
                     undeclared.map(|changed| {
                         format!("{path}: changes {changed}, which no rule declares")
@@ -485,12 +490,10 @@ impl Run<'_> {
         let mut children = Vec::new();
         if let Some(parent) = object.and_then(Object::of) {
             for webhook in self.registry {
-                let is_of_kind = webhook
-                    .declaration
-                    .rules
-                    .iter()
-                    .any(|rule| rule.resource.group == group && rule.resource.kind == kind);
-                if let (true, Some(companions)) = (is_of_kind, webhook.companions) {
+                if let Some(companions) = webhook.companions
+                    && companions.parents().resource.group == group
+                    && companions.parents().resource.kind == kind
+                {
                     let settings = self.service.dispatcher.settings();
                     if settings.mode(&webhook.declaration) == Mode::Off {
                         continue;
@@ -600,6 +603,12 @@ impl Run<'_> {
             }
         }
     }
+}
+
+/// Whether a JSON Pointer is another one, or leads there.
+fn covers(pointer: &str, other: &str) -> bool {
+    let rest = other.strip_prefix(pointer);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// JSON Pointers of what differs: of members that come and go each of their own, of lists the list.

@@ -41,10 +41,21 @@ impl Role {
         }
     }
 
-    fn is_played_by(self, webhook: &Webhook) -> bool {
+    fn is_played_by(self, webhook: &Webhook, resource: &Resource) -> bool {
         match self {
-            Role::Mutate => webhook.mutate.is_some(),
+            Role::Mutate => webhook
+                .mutate
+                .is_some_and(|mutate| mutate.completes(resource)),
             Role::Validate => webhook.validate.is_some(),
+        }
+    }
+
+    /// What happens to a request of that rule while the service is away. A mutator never stops a cluster: the same
+    /// rule's validator holds the final state.
+    fn failure_policy(self, declaration: &Declaration) -> FailurePolicy {
+        match self {
+            Role::Mutate => FailurePolicy::Ignore,
+            Role::Validate => declaration.failure_policy,
         }
     }
 }
@@ -91,6 +102,16 @@ impl Entry {
         pointers
     }
 
+    /// Those that a comparison with what was written has to leave out.
+    #[must_use]
+    pub fn ignored(&self) -> Vec<&'static str> {
+        let rules = self.webhooks.iter().filter_map(|webhook| webhook.mutate);
+        let mut pointers: Vec<&str> = rules.flat_map(Mutate::ignored).copied().collect();
+        pointers.sort_unstable();
+        pointers.dedup();
+        pointers
+    }
+
     /// The declarations of its rules.
     pub fn declarations(&self) -> impl Iterator<Item = &'static Declaration> + '_ {
         self.webhooks.iter().map(|webhook| &webhook.declaration)
@@ -108,9 +129,9 @@ pub fn entries(registry: &[&'static Webhook]) -> Vec<Entry> {
                 .declaration
                 .rules
                 .iter()
-                .filter(|_| role.is_played_by(webhook))
+                .filter(|rule| role.is_played_by(webhook, rule.resource))
             {
-                let policy = webhook.declaration.failure_policy;
+                let policy = role.failure_policy(&webhook.declaration);
                 let scope = webhook.declaration.scope;
                 let entry = grouped
                     .entry((
@@ -429,6 +450,7 @@ impl Dispatcher {
                 name: wire.name.as_deref().unwrap_or_default(),
                 object: wire.object,
                 old_object: wire.old_object,
+                user_info: wire.user_info,
                 dry_run: wire.dry_run.unwrap_or_default(),
                 cluster: &scope,
                 settings: settings.of(declaration),
@@ -556,6 +578,11 @@ fn announce_companions(
     let (Some(companions), Some(object)) = (webhook.companions, request.object) else {
         return;
     };
+    // A rule may check other kinds than those that bring companions.
+    let parents = &companions.parents().resource;
+    if (parents.group, parents.kind) != (request.group, request.kind) {
+        return;
+    }
     let Some(parent) = companions.parent(object) else {
         return;
     };

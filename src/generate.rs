@@ -146,10 +146,10 @@ fn shared_conditions(entry: &Entry) -> impl Iterator<Item = &'static MatchCondit
 pub fn flux_ignore(registry: &[&'static Webhook], target: &Target) -> Result<Value, crds::Error> {
     let mut rules: Vec<Value> = entries(registry)
         .iter()
-        .filter(|entry| entry.role == Role::Mutate)
+        .filter(|entry| entry.role == Role::Mutate && !entry.ignored().is_empty())
         .map(|entry| {
             json!({
-                "paths": entry.pointers(),
+                "paths": entry.ignored(),
                 "target": {"group": entry.resource.group, "kind": entry.resource.kind},
             })
         })
@@ -327,6 +327,38 @@ fn objects_of_an_installation(target: &Target) -> Vec<[String; 2]> {
             [code(&target.conversion_service), "Service of the conversion port".to_owned()],
             [code(LEAF_SECRET), "Secret of the serving certificate: `tls.crt`, `tls.key`, `ca.crt`".to_owned()],
             [code(AUTHORITY_SECRET), "Secret of the authority that signs it".to_owned()],
+    ]
+}
+
+/// The rows of the annotations.
+fn annotations() -> Vec<[String; 2]> {
+    let code = |name: &str| format!("`{name}`");
+    vec![
+            [code(ALLOW_ANNOTATION), "rule ids, separated by commas: the writer insists where a rule protects him from a mistake".to_owned()],
+            [
+                code(webhooks::cozystack_resource_definition::conversion::STASH_ANNOTATION),
+                "JSON with a version: what the form at hand cannot hold".to_owned(),
+            ],
+            [
+                code(PARENT_ANNOTATION),
+                "`<rule>/<namespace>/<name>` of the object that brought this one with it".to_owned(),
+            ],
+            [
+                code(webhooks::tenant_egress::ADDED_ANNOTATION),
+                "on a tenant's egress policy: what was added to it, as `<tenant>/<pods>`, separated by commas".to_owned(),
+            ],
+            [
+                code(SOURCE_UID_ANNOTATION),
+                "uid of the legacy definition behind a bridged ApplicationDefinition".to_owned(),
+            ],
+            [
+                code(DISABLED_ANNOTATION),
+                "on a legacy definition, `\"true\"`: it is not bridged (any more)".to_owned(),
+            ],
+            [
+                code(FQDN_ANNOTATION),
+                "on a virtual machine: name inside the cluster of the Service that selects it, or will".to_owned(),
+            ],
         ]
 }
 
@@ -368,33 +400,7 @@ pub fn names_page(registry: &[&'static Webhook]) -> String {
         ["Name", "What"],
         objects_of_an_installation(&target),
     );
-    table(
-        "Annotations",
-        ["Key", "Meaning"],
-        vec![
-            [code(ALLOW_ANNOTATION), "rule ids, separated by commas: the writer insists where a rule protects him from a mistake".to_owned()],
-            [
-                code(webhooks::cozystack_resource_definition::conversion::STASH_ANNOTATION),
-                "JSON with a version: what the form at hand cannot hold".to_owned(),
-            ],
-            [
-                code(PARENT_ANNOTATION),
-                "`<rule>/<namespace>/<name>` of the object that brought this one with it".to_owned(),
-            ],
-            [
-                code(SOURCE_UID_ANNOTATION),
-                "uid of the legacy definition behind a bridged ApplicationDefinition".to_owned(),
-            ],
-            [
-                code(DISABLED_ANNOTATION),
-                "on a legacy definition, `\"true\"`: it is not bridged (any more)".to_owned(),
-            ],
-            [
-                code(FQDN_ANNOTATION),
-                "on a virtual machine: name inside the cluster of the Service that selects it, or will".to_owned(),
-            ],
-        ],
-    );
+    table("Annotations", ["Key", "Meaning"], annotations());
     table(
         "Labels",
         ["Key", "Meaning"],

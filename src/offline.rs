@@ -43,6 +43,8 @@ pub struct Question {
     pub old_object: Option<Value>,
     /// Whether nothing will be stored.
     pub dry_run: bool,
+    /// Who asks; none is nobody in particular.
+    pub user_info: Option<Value>,
 }
 
 /// One thing that is wrong, as it is printed.
@@ -294,6 +296,7 @@ impl Judge {
                 "name": question.name,
                 "namespace": question.namespace,
                 "dryRun": question.dry_run,
+                "userInfo": question.user_info,
                 "object": object,
                 "oldObject": question.old_object,
             },
@@ -333,11 +336,10 @@ impl Judge {
             folder.take(&object.name, Source::of(&object), &self.caches.charts)?;
         }
         for webhook in &self.registry {
-            let is_of_kind =
-                webhook.declaration.rules.iter().any(|rule| {
-                    rule.resource.group == group && rule.resource.kind == question.kind
-                });
-            if let (true, Some(companions)) = (is_of_kind, webhook.companions) {
+            if let Some(companions) = webhook.companions
+                && companions.parents().resource.group == group
+                && companions.parents().resource.kind == question.kind
+            {
                 let settings = self.dispatcher.settings();
                 if settings.mode(&webhook.declaration) == Mode::Off {
                     continue;
@@ -427,6 +429,7 @@ impl Question {
             object,
             old_object,
             dry_run: false,
+            user_info: None,
         }
     }
 
@@ -457,6 +460,7 @@ impl Question {
             object: value(request.object),
             old_object: value(request.old_object),
             dry_run: request.dry_run.unwrap_or_default(),
+            user_info: value(request.user_info),
         })
     }
 }

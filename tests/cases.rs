@@ -368,6 +368,7 @@ fn defaults_of_definitions_fit_their_schemas() {
                     })),
                     old_object: None,
                     dry_run: false,
+                    user_info: None,
                 })
                 .unwrap()
                 .unwrap();

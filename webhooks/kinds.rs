@@ -162,6 +162,19 @@ pub static EXTERNAL_ARTIFACTS: Read = Read {
     indexes: &[],
 };
 
+/// Namespaces. There may be tens of thousands, and their labels are all that is asked.
+pub static NAMESPACES: Read = Read {
+    resource: Resource {
+        group: "",
+        version: "v1",
+        plural: "namespaces",
+        kind: "Namespace",
+        namespaced: false,
+    },
+    content: Content::PackedMetadata,
+    indexes: &[],
+};
+
 /// The same with their values, for rules that read these.
 pub static HELM_RELEASES_WITH_VALUES: Read = Read {
     resource: HELM_RELEASES.resource,

@@ -24,6 +24,7 @@ pub mod charts;
 pub mod contract;
 pub mod cozystack_resource_definition;
 pub mod crds;
+pub mod helm_release_shard;
 pub mod kinds;
 pub mod machines;
 pub mod package;
@@ -32,6 +33,11 @@ pub mod packages;
 pub mod platform;
 pub mod schema;
 pub mod settings;
+pub mod tenant_egress;
+pub mod tenant_namespace;
+pub mod tenants;
+#[cfg(test)]
+mod testing;
 pub mod virtual_machine_service;
 pub mod virtual_machine_values;
 
@@ -42,9 +48,12 @@ pub static REGISTRY: &[&Webhook] = &[
     &application_definition::WEBHOOK,
     &application_values::WEBHOOK,
     &cozystack_resource_definition::WEBHOOK,
+    &helm_release_shard::WEBHOOK,
     &package::WEBHOOK,
     &package_source::WEBHOOK,
     &settings::WEBHOOK,
+    &tenant_egress::WEBHOOK,
+    &tenant_namespace::WEBHOOK,
     &virtual_machine_service::WEBHOOK,
     &virtual_machine_values::WEBHOOK,
 ];

@@ -83,11 +83,15 @@ async fn watch(client: &Client, cache: &Cache) -> Result<(), watcher::Error> {
     let kind = ApiResource::from_gvk_with_plural(&kind, resource.plural);
     let config = watcher::Config::default();
     match cache.content {
-        Content::Full => {
+        Content::Full | Content::Packed => {
             let api = Api::<DynamicObject>::all_with(client.clone(), &kind);
             follow_events(watcher(api, config), cache).await
         }
-        Content::Metadata => {
+        Content::FullIn(namespace) => {
+            let api = Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &kind);
+            follow_events(watcher(api, config), cache).await
+        }
+        Content::Metadata | Content::PackedMetadata => {
             let api = Api::<PartialObjectMeta<DynamicObject>>::all_with(client.clone(), &kind);
             follow_events(watcher(api, config), cache).await
         }

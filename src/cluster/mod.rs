@@ -273,7 +273,7 @@ impl Caches {
 /// The object without what nobody reads.
 fn trimmed(mut object: Object, content: Content) -> Object {
     if let Some(members) = object.value.as_object_mut() {
-        if content == Content::Metadata {
+        if content.is_metadata() {
             members
                 .retain(|member, _| matches!(member.as_str(), "apiVersion" | "kind" | "metadata"));
         }
@@ -283,6 +283,9 @@ fn trimmed(mut object: Object, content: Content) -> Object {
         {
             metadata.remove("managedFields");
         }
+    }
+    if content.is_packed() {
+        return object.packed();
     }
     object
 }

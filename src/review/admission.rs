@@ -76,6 +76,9 @@ pub struct Request<'a> {
     /// Whether nothing will be stored.
     #[serde(default)]
     pub dry_run: Option<bool>,
+    /// Who asks: read only by rules that want to know.
+    #[serde(borrow, default)]
+    pub user_info: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]

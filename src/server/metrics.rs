@@ -80,6 +80,8 @@ pub struct Metrics {
     pub cached_objects: Family<CacheLabels, Gauge>,
     /// Charts and operators' schemas by how far they have come.
     pub values_schemas: Family<SchemaLabels, Gauge>,
+    /// 1 for a kind whose CRD is not installed: rules take it for empty, and nothing of it is made.
+    pub kind_absent: Family<CacheLabels, Gauge>,
     /// Seconds until the served certificate expires.
     pub certificate_expiry_seconds: Gauge,
     /// 1 while the settings in the cluster cannot be understood.
@@ -130,6 +132,7 @@ impl Default for Metrics {
             in_flight: Gauge::default(),
             cached_objects: Family::default(),
             values_schemas: Family::default(),
+            kind_absent: Family::default(),
             certificate_expiry_seconds: Gauge::default(),
             settings_invalid: Gauge::default(),
             leader: Gauge::default(),
@@ -175,6 +178,11 @@ impl Default for Metrics {
             "values_schemas",
             "Charts and schemas of operators that values are held against",
             metrics.values_schemas.clone(),
+        );
+        registry.register(
+            "kind_absent",
+            "1 for a kind whose CRD is not installed",
+            metrics.kind_absent.clone(),
         );
         registry.register(
             "certificate_expiry_seconds",

@@ -633,6 +633,11 @@ async fn metrics_text(shared: web::Data<Shared>) -> HttpResponse {
             .cached_objects
             .get_or_create(&labels)
             .set(i64::try_from(cache.len()).unwrap_or(i64::MAX));
+        let is_absent = cache.knowledge() == crate::cluster::Knowledge::Absent;
+        metrics
+            .kind_absent
+            .get_or_create(&labels)
+            .set(i64::from(is_absent));
     }
     let lines = shared.service.caches.charts.lines();
     for source in [CHART, VALUES_SCHEMA] {

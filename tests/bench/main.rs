@@ -1,8 +1,8 @@
 //! `make bench`: what a review costs, as ratios to a responder that decides nothing, in one run on one core.
 //!
-//! The server is this program again, pinned to one core with one worker: the shipped rules, one mutating rule of the
-//! tests, and `POST /null`, all behind the same TLS and limits. The client has the other core. TLS 1.3, HTTP/1.1
-//! keep-alive, 8 connections. A size is that of the review's body: an UPDATE with oldObject and managedFields.
+//! The server is this program again, pinned to one core with one worker: the shipped rules and `POST /null`, all behind
+//! the same TLS and limits. The client has the other core. TLS 1.3, HTTP/1.1 keep-alive, 8 connections. A size is that of
+//! the review's body: with managedFields, and an UPDATE with oldObject.
 
 #![allow(
     missing_docs,
@@ -30,88 +30,47 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use webhooks::REGISTRY;
 use webhooks::charts::{Chart, Component};
-use webhooks::contract::{
-    Declaration, Edit, FailurePolicy, Fault, FieldPath, Mode, Mutate, Object, Operation, Request,
-    Rule, Scope, Settings, Verdict, Webhook, Weight,
-};
-use webhooks::kinds::HELM_RELEASES;
+use webhooks::contract::{Object, Settings};
 
 const CONNECTIONS: usize = 8;
 const ROUND: Duration = Duration::from_secs(3);
 const WARM_UP: Duration = Duration::from_millis(500);
 const SIZES_BYTES: [usize; 3] = [2_000, 12_000, 100_000];
 
-/// A rule as the shard rule will be: one label on a HelmRelease.
-static LABEL: Webhook = Webhook {
-    declaration: Declaration {
-        id: "bench-label",
-        summary: "Adds one label.",
-        rules: &[Rule {
-            resource: &HELM_RELEASES.resource,
-            versions: &["v2"],
-            operations: &[Operation::Create, Operation::Update],
-        }],
-        scope: Scope::OutsideOurNamespace,
-        names: &[],
-        match_conditions: &[],
-        failure_policy: FailurePolicy::Ignore,
-        timeout_seconds: 5,
-        default_mode: Mode::Enforce,
-        weight: Weight::Light,
-        reads: &[],
-        writes: &[],
-        settings: &[],
-        refusals: &[],
-    },
-    validate: None,
-    mutate: Some(&Label),
-    convert: None,
-    companions: None,
-};
+/// Tenants of the server that is loaded, unless it is measured how it does with more.
+const TENANTS: usize = 100;
+const MANY_TENANTS: usize = 50_000;
 
-struct Label;
+/// What a server has in its caches.
+#[derive(Clone, Copy)]
+struct Cached {
+    packages: usize,
+    tenants: usize,
+    machines: usize,
+}
 
-impl Mutate for Label {
-    fn mutate(&self, request: &Request<'_>, _: &mut Verdict) -> Result<Vec<Edit>, Fault> {
-        // As a real rule would, it looks before it edits.
-        #[derive(serde::Deserialize)]
-        struct Labelled {
-            metadata: Metadata,
-        }
-        #[derive(serde::Deserialize)]
-        struct Metadata {
-            labels: Option<std::collections::BTreeMap<String, String>>,
-        }
-        let key = "sharding.fluxcd.io/key";
-        let has = request
-            .object
-            .and_then(|raw| webhooks::contract::request::read::<Labelled>(raw).ok())
-            .and_then(|object| object.metadata.labels)
-            .is_some_and(|labels| labels.contains_key(key));
-        if has {
-            return Ok(Vec::new());
-        }
-        Ok(vec![Edit::set(
-            FieldPath::of(&["metadata", "labels"]).key(key),
-            "tenants",
-        )])
-    }
-
-    fn pointers(&self) -> &'static [&'static str] {
-        &["/metadata/labels/sharding.fluxcd.io~1key"]
-    }
+impl Cached {
+    const USUAL: Cached = Cached {
+        packages: FEW,
+        tenants: TENANTS,
+        machines: 0,
+    };
 }
 
 fn main() {
     let mut arguments = std::env::args().skip_while(|argument| argument != "--serve");
     if arguments.next().is_some() {
         let mut count = || arguments.next().unwrap().parse().unwrap();
-        return serve(count(), count());
+        return serve(Cached {
+            packages: count(),
+            tenants: count(),
+            machines: count(),
+        });
     }
     if std::env::args().any(|argument| argument == "--machines") {
         return machines();
     }
-    let server = Server::start(FEW);
+    let server = Server::start(Cached::USUAL);
     println!(
         "{:<34}{:>8}{:>12}{:>14}{:>10}{:>10}{:>10}",
         "what", "bytes", "requests/s", "CPU us/review", "x null", "p50 us", "p99 us"
@@ -121,10 +80,11 @@ fn main() {
         for (name, path, body) in [
             ("null", "/null", helm_release(size)),
             (
-                "mutate: one label",
-                "/mutate/helm.toolkit.fluxcd.io/helmreleases",
-                helm_release(size),
+                "mutate: shard of a new release",
+                SHARD,
+                release(size, false),
             ),
+            ("mutate: shard that was lost", SHARD, release(size, true)),
             (
                 "validate: ApplicationDefinition",
                 "/validate/cozystack.io/applicationdefinitions",
@@ -142,6 +102,7 @@ fn main() {
             );
         }
     }
+    beside_tenants(&server);
     let one = conversion(1);
     let (rate, cpu, p50, p99) = server.load(server.conversion, CONVERT, &one);
     println!(
@@ -191,7 +152,10 @@ fn main() {
 /// A review of a Package among few others and among many; each has a source and a chart.
 fn packages(few: &Server) {
     let body = package();
-    let many = Server::start(MANY);
+    let many = Server::start(Cached {
+        packages: MANY,
+        ..Cached::USUAL
+    });
     for (server, count) in [(few, FEW), (&many, MANY)] {
         let (_, null, _, _) = server.load(server.admission, "/null", &body);
         let (rate, cpu, p50, p99) = server.load(server.admission, PACKAGE_PATH, &body);
@@ -226,7 +190,10 @@ const MACHINE_COUNTS: [usize; 3] = [10, 500, 5_000];
 fn machines() {
     println!("\nmachines, as many Services and releases in one namespace");
     for count in MACHINE_COUNTS {
-        let server = Server::start_among(0, count);
+        let server = Server::start(Cached {
+            machines: count,
+            ..Cached::USUAL
+        });
         let size = 12_000;
         let mut null = 0.0;
         for (name, path, body) in [
@@ -437,14 +404,60 @@ fn package() -> Vec<u8> {
     body
 }
 
-fn serve(packages: usize, machines: usize) {
-    let registry: Vec<&'static Webhook> = REGISTRY.iter().copied().chain([&LABEL]).collect();
-    let caches = Arc::new(Caches::of(&registry));
-    fill(&caches, packages);
-    add_machines(&caches, machines);
+const SHARD: &str = "/mutate/helm.toolkit.fluxcd.io/helmreleases";
+
+/// What a review costs beside a hundred tenants and beside fifty thousand, and what memory each takes.
+fn beside_tenants(few: &Server) {
+    let many = Server::start(Cached {
+        tenants: MANY_TENANTS,
+        ..Cached::USUAL
+    });
+    println!(
+        "\n{:<34}{:>20}{:>20}{:>10}",
+        "CPU us/review", "100 tenants", "50,000 tenants", "ratio"
+    );
+    for (name, path, body) in [
+        ("shard of a new release", SHARD, release(12_000, false)),
+        (
+            "labels of a namespace",
+            "/mutate/core/namespaces",
+            bare_namespace(),
+        ),
+        (
+            "egress of a tenant, completed",
+            "/mutate/cilium.io/ciliumclusterwidenetworkpolicies",
+            egress(),
+        ),
+        (
+            "egress of a tenant, checked",
+            "/validate/cilium.io/ciliumclusterwidenetworkpolicies",
+            egress(),
+        ),
+    ] {
+        let (_, one, _, _) = few.load(few.admission, path, &body);
+        let (_, two, _, _) = many.load(many.admission, path, &body);
+        println!("{name:<34}{one:>20.1}{two:>20.1}{:>10.2}", two / one);
+    }
+    println!(
+        "memory of a cached namespace: {} bytes",
+        many.bytes_per_tenant
+    );
+}
+
+fn serve(cached: Cached) {
+    let caches = Arc::new(Caches::of(REGISTRY));
+    let before = resident_bytes();
+    for number in 0..cached.tenants {
+        caches.put("", "Namespace", Object::of(namespace(number)).unwrap());
+    }
+    let bytes_per_tenant = (resident_bytes() - before) / cached.tenants.max(1);
+    fill(&caches, cached.packages);
+    add_machines(&caches, cached.machines);
+    caches.put("", "Namespace", Object::of(root()).unwrap());
+    caches.put("apps", "Deployment", Object::of(flux_tenants()).unwrap());
     caches.settle();
     let service = Arc::new(Service::new(
-        Dispatcher::new(&registry, Settings::default()),
+        Dispatcher::new(REGISTRY, Settings::default()),
         caches,
     ));
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -475,7 +488,7 @@ fn serve(packages: usize, machines: usize) {
         start(&config, service).unwrap()
     };
     println!(
-        "{} {} {}",
+        "{} {} {} {bytes_per_tenant}",
         running.addresses.admission,
         running.addresses.conversion,
         authority.display()
@@ -486,7 +499,15 @@ fn serve(packages: usize, machines: usize) {
     let _ = std::fs::remove_file(authority);
 }
 
+/// Memory of this process that is in use.
+fn resident_bytes() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: usize = statm.split_whitespace().nth(1).unwrap().parse().unwrap();
+    pages * 4096
+}
+
 struct Server {
+    bytes_per_tenant: usize,
     child: Child,
     admission: SocketAddr,
     conversion: SocketAddr,
@@ -494,11 +515,7 @@ struct Server {
 }
 
 impl Server {
-    fn start(packages: usize) -> Server {
-        Server::start_among(packages, 0)
-    }
-
-    fn start_among(packages: usize, machines: usize) -> Server {
+    fn start(cached: Cached) -> Server {
         // The client's threads inherit the second core; the server gets the first to itself.
         let this = std::process::id().to_string();
         let pinned = Command::new("taskset")
@@ -518,7 +535,8 @@ impl Server {
             Command::new(program)
         };
         let mut child = command
-            .args(["--serve", &packages.to_string(), &machines.to_string()])
+            .arg("--serve")
+            .args([cached.packages, cached.tenants, cached.machines].map(|count| count.to_string()))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -530,6 +548,7 @@ impl Server {
         let words: Vec<&str> = line.split_whitespace().collect();
         let client = http::client_config(&std::fs::read_to_string(words[2]).unwrap());
         Server {
+            bytes_per_tenant: words[3].parse().unwrap(),
             child,
             admission: words[0].parse().unwrap(),
             conversion: words[1].parse().unwrap(),
@@ -677,6 +696,129 @@ fn helm_release(size: usize) -> Vec<u8> {
             })
         },
     )
+}
+
+/// A release of a tenant without its shard: a new one, or one that has lost it.
+fn release(size: usize, is_update: bool) -> Vec<u8> {
+    let make = |padding: usize| {
+        json!({
+            "apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease",
+            "metadata": {"name": "one", "namespace": "tenant-t7", "labels": {"cozystack.io/ui": "true"}, "managedFields": managed_fields(padding / 2)},
+            "spec": {"interval": "5m", "values": managed_fields(padding / 2)},
+        })
+    };
+    let resource = (
+        "helm.toolkit.fluxcd.io",
+        "v2",
+        "HelmRelease",
+        "helmreleases",
+    );
+    if !is_update {
+        return create(size, resource, "tenant-t7", make);
+    }
+    let body = update(size, resource, make);
+    let mut review: Value = serde_json::from_slice(&body).unwrap();
+    review["request"]["namespace"] = "tenant-t7".into();
+    review["request"]["oldObject"]["metadata"]["labels"]["sharding.fluxcd.io/key"] =
+        "tenants".into();
+    review.to_string().into_bytes()
+}
+
+/// A CREATE of about `size` bytes.
+fn create(
+    size: usize,
+    (group, version, kind, plural): (&str, &str, &str, &str),
+    namespace: &str,
+    make: impl Fn(usize) -> Value,
+) -> Vec<u8> {
+    let review = |padding: usize| {
+        let object = make(padding);
+        json!({
+            "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+            "request": {
+                "uid": "705ab4f5-6393-11e8-b7cc-42010a800002", "operation": "CREATE",
+                "name": object["metadata"]["name"], "namespace": namespace,
+                "kind": {"group": group, "version": version, "kind": kind},
+                "resource": {"group": group, "version": version, "resource": plural},
+                "userInfo": {"username": "anna", "groups": ["system:authenticated"]},
+                "object": object, "options": {"apiVersion": "meta.k8s.io/v1", "kind": "CreateOptions"},
+            },
+        })
+        .to_string()
+        .into_bytes()
+    };
+    let mut padding = 0;
+    let mut body = review(padding);
+    while body.len() < size {
+        padding += size - body.len() + 40;
+        body = review(padding);
+    }
+    body
+}
+
+/// A tenant's namespace as it is in a cluster.
+fn namespace(number: usize) -> Value {
+    let name = format!("tenant-t{number}");
+    json!({
+        "apiVersion": "v1", "kind": "Namespace",
+        "metadata": {
+            "name": name, "uid": format!("705ab4f5-6393-11e8-b7cc-{number:012}"), "resourceVersion": "123456789",
+            "creationTimestamp": "2026-01-01T00:00:00Z",
+            "labels": {
+                "kubernetes.io/metadata.name": name, "app.kubernetes.io/managed-by": "Helm",
+                format!("tenant.cozystack.io/{name}"): "", "tenant.cozystack.io/tenant-root": "",
+                "namespace.cozystack.io/etcd": "tenant-root", "namespace.cozystack.io/ingress": "tenant-root",
+                "namespace.cozystack.io/monitoring": "tenant-root", "namespace.cozystack.io/seaweedfs": "tenant-root",
+                "namespace.cozystack.io/host": format!("t{number}.cloud.example.org"),
+                "alpha.kubevirt.io/auto-memory-limits-ratio": "1.0",
+            },
+            "annotations": {"meta.helm.sh/release-name": name, "meta.helm.sh/release-namespace": "tenant-root"},
+            "ownerReferences": [{"apiVersion": "v1", "kind": "Namespace", "name": "tenant-root",
+                "uid": "705ab4f5-6393-11e8-b7cc-42010a800002", "controller": true, "blockOwnerDeletion": true}],
+            "managedFields": managed_fields(1_000),
+        },
+        "spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"},
+    })
+}
+
+fn root() -> Value {
+    json!({"metadata": {"name": "tenant-root", "labels": {"namespace.cozystack.io/host": "cloud.example.org"}}})
+}
+
+fn flux_tenants() -> Value {
+    json!({
+        "metadata": {"name": "flux-tenants", "namespace": "cozy-fluxcd"},
+        "spec": {"template": {"spec": {"containers": [
+            {"name": "helm-controller", "args": ["--watch-label-selector=sharding.fluxcd.io/key=tenants"]}]}}},
+    })
+}
+
+fn bare_namespace() -> Vec<u8> {
+    let resource = ("", "v1", "Namespace", "namespaces");
+    create(
+        0,
+        resource,
+        "tenant-t7-x",
+        |_| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "tenant-t7-x"}}),
+    )
+}
+
+fn egress() -> Vec<u8> {
+    let resource = (
+        "cilium.io",
+        "v2",
+        "CiliumClusterwideNetworkPolicy",
+        "ciliumclusterwidenetworkpolicies",
+    );
+    create(0, resource, "", |_| {
+        json!({
+            "apiVersion": "cilium.io/v2", "kind": "CiliumClusterwideNetworkPolicy", "metadata": {"name": "tenant-t7-egress"},
+            "spec": {
+                "endpointSelector": {"matchLabels": {"k8s:io.kubernetes.pod.namespace": "tenant-t7"}},
+                "egress": [{"toEndpoints": [{"matchLabels": {"k8s:io.cilium.k8s.namespace.labels.tenant.cozystack.io/tenant-t7": ""}}]}],
+            },
+        })
+    })
 }
 
 /// Half of it schema, as real definitions have it.

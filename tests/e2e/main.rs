@@ -32,6 +32,8 @@ mod machines_flux;
 mod package_values;
 mod packages;
 mod settings;
+mod tenants;
+mod tenants_flux;
 mod values;
 mod yaml;
 
@@ -118,6 +120,16 @@ fn main() -> ExitCode {
         ("machines_of_two_replicas", machines::two_replicas),
         ("machines_in_any_order", machines::in_any_order),
         ("two_thousand_machines", machines::two_thousand),
+        (
+            "tenants_reach_their_ancestors",
+            tenants::reach_their_ancestors,
+        ),
+        (
+            "companions_of_tenants_live_and_die",
+            tenants::companions_live_and_die,
+        ),
+        ("tenants_keep_to_themselves", tenants::keep_to_themselves),
+        ("two_thousand_tenants", tenants::two_thousand),
         ("the_image_runs", image::runs),
     ];
     let with_flux: &[Scenario] = &[
@@ -140,6 +152,14 @@ fn main() -> ExitCode {
         (
             "releases_of_machines_take_services_over",
             machines_flux::take_services_over,
+        ),
+        (
+            "tenants_come_by_kustomizations",
+            tenants_flux::kustomizations,
+        ),
+        (
+            "tenants_come_by_releases",
+            tenants_flux::releases_of_tenants,
         ),
     ];
     let (assets, assets_with_flux) = if arguments.list {

@@ -413,6 +413,7 @@ mod tests {
             name: "gizmo-a",
             object: Some(object),
             old_object: old,
+            user_info: None,
             dry_run: false,
             cluster: &cluster,
             settings: settings.of(&WEBHOOK.declaration),

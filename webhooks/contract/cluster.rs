@@ -2,17 +2,44 @@
 
 use super::companions::FIELD_MANAGER;
 use super::declaration::Resource;
+use super::packed;
 use crate::charts::{Component, OwnSchema};
+use serde::Deserialize;
 use serde_json::Value;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// How much of each object of a kind is kept.
+/// What kubectl keeps of the manifest that it has applied.
+const LAST_APPLIED_ANNOTATION: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// How much of each object of a kind is kept, and how. A built object takes five times the memory of its text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Content {
+    /// `metadata` alone, as text: [`Object::text`] takes it apart at each look, within microseconds.
+    PackedMetadata,
     /// `metadata` alone.
     Metadata,
+    /// Everything but `metadata.managedFields`, as text: [`Object::to_value`] builds it.
+    Packed,
+    /// Everything but `metadata.managedFields`, of the objects in one namespace; no others are watched.
+    FullIn(&'static str),
     /// Everything but `metadata.managedFields`.
     Full,
+}
+
+impl Content {
+    /// Whether nothing but `metadata` is kept.
+    #[must_use]
+    pub fn is_metadata(self) -> bool {
+        matches!(self, Content::PackedMetadata | Content::Metadata)
+    }
+
+    /// Whether it is kept as text.
+    #[must_use]
+    pub fn is_packed(self) -> bool {
+        matches!(self, Content::PackedMetadata | Content::Packed)
+    }
 }
 
 /// A way to look objects of one kind up other than by name.
@@ -42,8 +69,9 @@ pub struct Object {
     pub namespace: String,
     /// Its name.
     pub name: String,
-    /// What is kept of it.
+    /// What is kept of it; null when that is packed.
     pub value: Value,
+    packed: Option<Box<str>>,
     /// Whether this service applies fields of it: its entry is among the managed fields, or these are not there to
     /// tell, as in a file that kubectl has exported.
     pub is_managed: bool,
@@ -69,13 +97,52 @@ impl Object {
             namespace,
             name,
             value,
+            packed: None,
             is_managed,
         })
     }
 
-    /// The text at a path of plain members.
+    /// The same, kept as text. What kubectl keeps of a manifest is not kept a second time.
+    #[must_use]
+    pub fn packed(mut self) -> Object {
+        let annotations = self.value.pointer_mut("/metadata/annotations");
+        if let Some(annotations) = annotations.and_then(Value::as_object_mut) {
+            annotations.remove(LAST_APPLIED_ANNOTATION);
+        }
+        self.packed = Some(self.value.to_string().into_boxed_str());
+        self.value = Value::Null;
+        self
+    }
+
+    /// What is kept of it, built where it is packed.
+    #[must_use]
+    pub fn to_value(&self) -> Cow<'_, Value> {
+        match &self.packed {
+            Some(text) => Cow::Owned(serde_json::from_str(text).unwrap_or_default()),
+            None => Cow::Borrowed(&self.value),
+        }
+    }
+
+    /// All labels.
+    #[must_use]
+    pub fn labels(&self) -> BTreeMap<String, String> {
+        let labels = match &self.packed {
+            Some(text) => packed::at(text, &["metadata", "labels"])
+                .and_then(|raw| serde_json::from_str(raw.get()).ok()),
+            None => self
+                .value
+                .pointer("/metadata/labels")
+                .and_then(|labels| BTreeMap::deserialize(labels).ok()),
+        };
+        labels.unwrap_or_default()
+    }
+
+    /// The text at a path of plain members. Of a packed object only texts without escapes are found.
     #[must_use]
     pub fn text(&self, members: &[&str]) -> Option<&str> {
+        if let Some(text) = &self.packed {
+            return packed::text(text, members);
+        }
         members
             .iter()
             .try_fold(&self.value, |value, member| value.get(member))

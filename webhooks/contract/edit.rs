@@ -6,6 +6,7 @@
 
 use super::document::{Malformed, Node};
 use super::field::{FieldPath, Segment};
+use super::packed::{self, End};
 use json_patch::jsonptr::PointerBuf;
 use json_patch::{AddOperation, PatchOperation, RemoveOperation, ReplaceOperation};
 use serde_json::value::RawValue;
@@ -103,6 +104,50 @@ enum Kind {
 /// # Errors
 /// When an edit does not fit the object's shape.
 pub fn patch(object: &RawValue, edits: &[Edit]) -> Result<Vec<PatchOperation>, EditError> {
+    if let [edit] = edits
+        && let Some(steps) = set_one(object, edit)
+    {
+        return steps.into_iter().map(operation).collect();
+    }
+    patch_many(object, edits)
+}
+
+/// The operation, or none, of one edit that sets a member: most mutations are that, and it needs no more of the object than
+/// what stands before the member. None where a closer look is due.
+fn set_one(object: &RawValue, edit: &Edit) -> Option<Vec<Pending>> {
+    let Change::Set(value) = &edit.change else {
+        return None;
+    };
+    let segments = edit.at.segments();
+    let names: Option<Vec<&str>> = segments
+        .iter()
+        .map(|segment| match segment {
+            Segment::Member(name) | Segment::Key(name) => Some(&**name),
+            Segment::Index(_) => None,
+        })
+        .collect();
+    let names = names.filter(|names| !names.is_empty())?;
+    let sight = packed::look(object.get(), &names);
+    let (at, before) = match sight.end {
+        End::Value(found) => (segments, Some(serde_json::from_str(found.get()).ok()?)),
+        End::Object => (segments.get(..=sight.depth)?, None),
+        End::Null if sight.depth > 0 => (segments.get(..sight.depth)?, Some(Value::Null)),
+        End::Null | End::Other => return None,
+    };
+    let below = segments.get(at.len()..)?;
+    let after = Some(nested(below, value.clone(), edit).ok()?);
+    if before == after {
+        return Some(Vec::new());
+    }
+    Some(vec![Pending {
+        at: at.to_vec(),
+        before,
+        after,
+        kind: Kind::Put,
+    }])
+}
+
+fn patch_many(object: &RawValue, edits: &[Edit]) -> Result<Vec<PatchOperation>, EditError> {
     let mut document = Node::from(object);
     let mut pending: Vec<Pending> = Vec::new();
     // Once an item was taken out of a list, equal indexes no longer mean equal items.
@@ -379,6 +424,36 @@ mod tests {
             ops(&object, &[Edit::set(label, "v")]),
             json!([{"op": "add", "path": "/metadata/labels/a~1b~0c", "value": "v"}])
         );
+    }
+
+    #[test]
+    fn one_edit_is_made_as_many_are() {
+        for object in [
+            json!({}),
+            json!({"a": null}),
+            json!({"a": {"b": null, "x": 1}}),
+            json!({"a": {"b": {"c": 1}, "x": [1]}}),
+            json!({"a": {"b": {"c": 2, "d": 1}}, "z": {}}),
+            json!({"a": {"b": "text"}}),
+            json!({"a": [1]}),
+            json!(null),
+            json!("text"),
+        ] {
+            let raw = serde_json::value::to_raw_value(&object).unwrap();
+            for path in [&["a"][..], &["a", "b"], &["a", "b", "c"], &["q", "r"]] {
+                for value in [json!(1), json!(null), json!({"c": 1})] {
+                    let edits = [Edit::set(FieldPath::of(path), value)];
+                    let shown = |result: Result<Vec<PatchOperation>, EditError>| {
+                        result.map_err(|error| error.to_string())
+                    };
+                    assert_eq!(
+                        shown(patch(&raw, &edits)),
+                        shown(patch_many(&raw, &edits)),
+                        "{object} {edits:?}"
+                    );
+                }
+            }
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod document;
 pub mod edit;
 pub mod field;
 pub mod nearest;
+mod packed;
 pub mod request;
 pub mod settings;
 pub mod syntax;
@@ -25,7 +26,7 @@ pub use document::{Malformed, Node};
 pub use edit::{Change, Edit};
 pub use field::{FieldPath, Path};
 pub use nearest::nearest;
-pub use request::{Deadline, Request};
+pub use request::{Deadline, Request, User};
 pub use settings::{RuleSettings, Setting, SettingKind, Settings};
 pub use verdict::{Cause, Verdict, Violation};
 pub use version::Version;
@@ -67,6 +68,11 @@ pub trait Validate: Sync {
 
 /// What should the object look like?
 pub trait Mutate: Sync {
+    /// Whether it completes objects of that kind: a rule may check more kinds than it completes.
+    fn completes(&self, _: &Resource) -> bool {
+        true
+    }
+
     /// The edits that the object needs; none when it is right. Warnings and audit annotations go to `verdict`,
     /// whose violations a mutator leaves alone.
     ///
@@ -76,7 +82,14 @@ pub trait Mutate: Sync {
 
     /// JSON Pointers of everything that the edits may change, for those who compare what they have written with what
     /// is there. Cases hold the rule to it.
+    /// A pointer covers what is below it.
     fn pointers(&self) -> &'static [&'static str];
+
+    /// Those of them that such a comparison has to leave out. What comes again whenever the writer tries need not be
+    /// left out, and changes of it by others should be seen.
+    fn ignored(&self) -> &'static [&'static str] {
+        self.pointers()
+    }
 }
 
 /// A folder: what it declares, and the roles that it plays.

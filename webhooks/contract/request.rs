@@ -3,6 +3,7 @@
 use super::Fault;
 use super::cluster::Cluster;
 use super::declaration::Operation;
+use super::packed;
 use super::settings::RuleSettings;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -59,6 +60,25 @@ impl Deadline {
     }
 }
 
+/// Who asks, as the API server has authenticated him.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct User {
+    /// His name; that of a service account is `system:serviceaccount:<namespace>:<name>`.
+    #[serde(default, rename = "username")]
+    pub name: String,
+    /// His groups.
+    #[serde(default)]
+    pub groups: Vec<String>,
+}
+
+impl User {
+    /// Whether it is a service account. Kubernetes keeps the prefix for them.
+    #[must_use]
+    pub fn is_service_account(&self) -> bool {
+        self.name.starts_with("system:serviceaccount:")
+    }
+}
+
 /// One change of one object.
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
@@ -78,6 +98,8 @@ pub struct Request<'a> {
     pub object: Option<&'a RawValue>,
     /// The object before the change; none on CREATE.
     pub old_object: Option<&'a RawValue>,
+    /// Who asks, as it came in; none where nobody knows, as offline. See [`Request::user`].
+    pub user_info: Option<&'a RawValue>,
     /// Whether nothing will be stored.
     pub dry_run: bool,
     /// What is around it.
@@ -97,6 +119,13 @@ impl<'a> Request<'a> {
         self.object.or(self.old_object)
     }
 
+    /// Who asks: nobody in particular where that is not known or not readable.
+    #[must_use]
+    pub fn user(&self) -> User {
+        let user = self.user_info.and_then(|raw| read(raw).ok());
+        user.unwrap_or_default()
+    }
+
     /// The same request about the object as it was before, to tell old sins from new ones: without an object
     /// before it, so that rules about transitions say nothing.
     #[must_use]
@@ -107,6 +136,13 @@ impl<'a> Request<'a> {
             ..*self
         })
     }
+}
+
+/// What stands at a path of plain members; reading ends where that ends. Of a name that stands there twice the first
+/// counts: for rules that complete, never for those that refuse.
+#[must_use]
+pub fn look<'a>(raw: &'a RawValue, path: &[&str]) -> Option<&'a RawValue> {
+    packed::at(raw.get(), path)
 }
 
 /// Builds of `raw` what `T` asks for and nothing else.

@@ -15,6 +15,7 @@ use super::version::Version;
 use super::{Declaration, Webhook};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The key that overrules every rule's mode, and the last part of a rule's own.
@@ -61,11 +62,28 @@ pub enum SettingKind {
         /// When nobody sets it.
         default: &'static [&'static str],
     },
+    /// Names of users or groups, separated by commas.
+    Names {
+        /// When nobody sets it.
+        default: &'static [&'static str],
+    },
     /// A DNS name, such as a cluster's domain.
     Domain {
         /// When nobody sets it.
         default: &'static str,
     },
+}
+
+fn parse_names(text: &str) -> Option<SettingValue> {
+    let names: Vec<&str> = text.split(',').map(str::trim).collect();
+    let is_right = |name: &&str| !name.is_empty() && !name.contains(char::is_whitespace);
+    if names == [""] {
+        return Some(SettingValue::Names(Arc::default()));
+    }
+    names
+        .iter()
+        .all(is_right)
+        .then(|| SettingValue::Names(names.iter().map(|name| (*name).to_owned()).collect()))
 }
 
 impl SettingKind {
@@ -78,7 +96,7 @@ impl SettingKind {
             SettingKind::Version { default } | SettingKind::Domain { default } => {
                 (*default).to_owned()
             }
-            SettingKind::Hosts { default } => default.join(","),
+            SettingKind::Names { default } | SettingKind::Hosts { default } => default.join(","),
         }
     }
 
@@ -96,6 +114,7 @@ impl SettingKind {
             SettingKind::Hosts { .. } => {
                 "hosts such as a.svc or 10.0.0.1:8080, separated by commas, or nothing".to_owned()
             }
+            SettingKind::Names { .. } => "names separated by commas, or nothing".to_owned(),
             SettingKind::Domain { .. } => "a DNS name such as cluster.local".to_owned(),
         }
     }
@@ -108,6 +127,7 @@ impl SettingKind {
                 .map(SettingValue::Duration),
             SettingKind::Version { .. } => Version::parse(text).map(SettingValue::Version),
             SettingKind::Hosts { .. } => parse_hosts(text).map(SettingValue::Hosts),
+            SettingKind::Names { .. } => parse_names(text),
             SettingKind::Domain { .. } => dns_name(text)
                 .is_none()
                 .then(|| SettingValue::Domain(text.to_owned())),
@@ -183,6 +203,7 @@ enum SettingValue {
     Duration(Duration),
     Version(Version),
     Hosts(Vec<String>),
+    Names(Arc<[String]>),
     Domain(String),
 }
 
@@ -347,6 +368,7 @@ impl RuleSettings<'_> {
                         let hosts = default.iter().map(|host| (*host).to_owned());
                         Some(SettingValue::Hosts(hosts.collect()))
                     }
+                    SettingKind::Names { .. } => parse_names(&setting.kind.default_text()),
                     SettingKind::Domain { default } => {
                         Some(SettingValue::Domain(default.to_owned()))
                     }
@@ -375,6 +397,17 @@ impl RuleSettings<'_> {
         match self.value(name) {
             Some(SettingValue::Hosts(hosts)) => hosts,
             _ => Vec::new(),
+        }
+    }
+
+    /// Whether the list of that name has one of these names.
+    #[must_use]
+    pub fn lists<'n>(&self, name: &str, mut names: impl Iterator<Item = &'n str>) -> bool {
+        match self.value(name) {
+            Some(SettingValue::Names(listed)) => {
+                names.any(|name| listed.iter().any(|listed| listed == name))
+            }
+            _ => false,
         }
     }
 
@@ -498,6 +531,23 @@ mod tests {
             "a,", "http://a", "a/b", "a:", "a:x", "a:99999", "u@a", "::1", "[x]", "a b", ".",
         ] {
             assert_eq!(parse_hosts(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn names_are_lists() {
+        let names = |text: &str| match parse_names(text) {
+            Some(SettingValue::Names(names)) => Some(names.join("+")),
+            _ => None,
+        };
+        assert_eq!(names("").as_deref(), Some(""));
+        assert_eq!(names("a").as_deref(), Some("a"));
+        assert_eq!(
+            names("system:masters, oidc:x").as_deref(),
+            Some("system:masters+oidc:x")
+        );
+        for wrong in [",", "a,", "a b", "a,,b"] {
+            assert_eq!(names(wrong), None, "{wrong:?}");
         }
     }
 

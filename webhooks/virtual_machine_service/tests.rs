@@ -443,11 +443,12 @@ proptest! {
                 name: "",
                 object: Some(&raw),
                 old_object: None,
+                user_info: None,
                 dry_run: false,
+                explains: false,
                 cluster: &world,
                 settings: settings.of(&WEBHOOK.declaration),
                 deadline: Deadline::after(Duration::from_mins(1)),
-                explains: false,
             };
             let edits = Machine.mutate(&request, &mut Verdict::default()).unwrap();
             // What is read of the text is what is read of the whole.
