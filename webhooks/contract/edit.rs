@@ -6,6 +6,7 @@
 
 use super::document::{Malformed, Node};
 use super::field::{FieldPath, Segment};
+use super::skim::Cursor;
 use json_patch::jsonptr::PointerBuf;
 use json_patch::{AddOperation, PatchOperation, RemoveOperation, ReplaceOperation};
 use serde_json::value::RawValue;
@@ -103,6 +104,68 @@ enum Kind {
 /// # Errors
 /// When an edit does not fit the object's shape.
 pub fn patch(object: &RawValue, edits: &[Edit]) -> Result<Vec<PatchOperation>, EditError> {
+    if let [edit] = edits
+        && let Some(step) = plan_alone(object.get(), edit)
+    {
+        return step
+            .into_iter()
+            .filter(|step| step.before != step.after)
+            .map(operation)
+            .collect();
+    }
+    patch_all(object, edits)
+}
+
+/// The one operation of the one edit that sets or removes a member, found without opening the object; none where the
+/// text is not as the API server writes it, or the edit is of another kind.
+fn plan_alone(text: &str, edit: &Edit) -> Option<Option<Pending>> {
+    let after = match &edit.change {
+        Change::Set(value) => Some(value),
+        Change::Remove => None,
+        Change::Append(_) => return None,
+    };
+    let segments = edit.at.segments();
+    let mut here = Cursor::new(text);
+    for (depth, segment) in segments.iter().enumerate() {
+        let (Segment::Member(name) | Segment::Key(name)) = segment else {
+            return None;
+        };
+        let mut found = None;
+        here.clone().members(|member, value| {
+            if member == name {
+                // Of a name that stands there twice the last counts.
+                found = Some(value.clone());
+            }
+            Some(())
+        })?;
+        let is_last = depth + 1 == segments.len();
+        let is_null = |value: &Cursor<'_>| value.clone().value() == Some("null");
+        match found {
+            Some(value) if is_last || !is_null(&value) => here = value,
+            // An absent parent, or a null one, which is as good as absent: all of it comes in one operation.
+            found => {
+                let Some(value) = after else {
+                    return Some(None);
+                };
+                let below = segments.get(depth + 1..).unwrap_or_default();
+                return Some(Some(Pending {
+                    at: segments.get(..=depth).unwrap_or_default().to_vec(),
+                    before: found.map(|_| Value::Null),
+                    after: Some(nested(below, value.clone(), edit).ok()?),
+                    kind: Kind::Put,
+                }));
+            }
+        }
+    }
+    Some(Some(Pending {
+        at: segments.to_vec(),
+        before: Some(serde_json::from_str(here.value()?).ok()?),
+        after: after.cloned(),
+        kind: Kind::Put,
+    }))
+}
+
+fn patch_all(object: &RawValue, edits: &[Edit]) -> Result<Vec<PatchOperation>, EditError> {
     let mut document = Node::from(object);
     let mut pending: Vec<Pending> = Vec::new();
     // Once an item was taken out of a list, equal indexes no longer mean equal items.
@@ -545,6 +608,18 @@ mod tests {
                     prop_assert_eq!(operations.is_empty(), difference.0.is_empty());
                 }
             }
+        }
+
+        #[test]
+        fn one_edit_alone_is_the_same(object in any_object(), edit in any_edit(), is_pretty: bool) {
+            let text = if is_pretty { serde_json::to_string_pretty(&object) } else { serde_json::to_string(&object) };
+            let raw = RawValue::from_string(text.unwrap()).unwrap();
+            let edits = [edit];
+            let text = |patch: Result<Vec<PatchOperation>, EditError>| match patch {
+                Ok(operations) => serde_json::to_string(&operations).unwrap(),
+                Err(error) => error.to_string(),
+            };
+            prop_assert_eq!(text(patch(&raw, &edits)), text(patch_all(&raw, &edits)));
         }
     }
 }

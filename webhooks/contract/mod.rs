@@ -10,6 +10,7 @@ pub mod field;
 pub mod nearest;
 pub mod request;
 pub mod settings;
+pub mod skim;
 pub mod syntax;
 pub mod verdict;
 pub mod version;
