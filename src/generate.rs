@@ -318,6 +318,34 @@ fn paths(registry: &[&'static Webhook]) -> Vec<[String; 2]> {
     paths
 }
 
+/// The rows of the annotations.
+fn annotations() -> Vec<[String; 2]> {
+    let code = |name: &str| format!("`{name}`");
+    vec![
+        [code(ALLOW_ANNOTATION), "rule ids, separated by commas: the writer insists where a rule protects him from a mistake".to_owned()],
+        [
+            code(webhooks::cozystack_resource_definition::conversion::STASH_ANNOTATION),
+            "JSON with a version: what the form at hand cannot hold".to_owned(),
+        ],
+        [
+            code(PARENT_ANNOTATION),
+            "`<rule>/<namespace>/<name>` of the object that brought this one with it".to_owned(),
+        ],
+        [
+            code(SOURCE_UID_ANNOTATION),
+            "uid of the legacy definition behind a bridged ApplicationDefinition".to_owned(),
+        ],
+        [
+            code(DISABLED_ANNOTATION),
+            "on a legacy definition, `\"true\"`: it is not bridged (any more)".to_owned(),
+        ],
+        [
+            code(FQDN_ANNOTATION),
+            "on a virtual machine: name inside the cluster of the Service that selects it, or will".to_owned(),
+        ],
+    ]
+}
+
 /// `docs/names.md`.
 #[must_use]
 pub fn names_page(registry: &[&'static Webhook]) -> String {
@@ -363,33 +391,7 @@ pub fn names_page(registry: &[&'static Webhook]) -> String {
             [code(AUTHORITY_SECRET), "Secret of the authority that signs it".to_owned()],
         ],
     );
-    table(
-        "Annotations",
-        ["Key", "Meaning"],
-        vec![
-            [code(ALLOW_ANNOTATION), "rule ids, separated by commas: the writer insists where a rule protects him from a mistake".to_owned()],
-            [
-                code(webhooks::cozystack_resource_definition::conversion::STASH_ANNOTATION),
-                "JSON with a version: what the form at hand cannot hold".to_owned(),
-            ],
-            [
-                code(PARENT_ANNOTATION),
-                "`<rule>/<namespace>/<name>` of the object that brought this one with it".to_owned(),
-            ],
-            [
-                code(SOURCE_UID_ANNOTATION),
-                "uid of the legacy definition behind a bridged ApplicationDefinition".to_owned(),
-            ],
-            [
-                code(DISABLED_ANNOTATION),
-                "on a legacy definition, `\"true\"`: it is not bridged (any more)".to_owned(),
-            ],
-            [
-                code(FQDN_ANNOTATION),
-                "on a virtual machine: name inside the cluster of the Service that selects it, or will".to_owned(),
-            ],
-        ],
-    );
+    table("Annotations", ["Key", "Meaning"], annotations());
     table(
         "Labels",
         ["Key", "Meaning"],

@@ -105,9 +105,9 @@ enum Kind {
 /// When an edit does not fit the object's shape.
 pub fn patch(object: &RawValue, edits: &[Edit]) -> Result<Vec<PatchOperation>, EditError> {
     if let [edit] = edits
-        && let Some(step) = plan_alone(object.get(), edit)
+        && let Some(steps) = plan_alone(object.get(), edit)
     {
-        return step
+        return steps
             .into_iter()
             .filter(|step| step.before != step.after)
             .map(operation)
@@ -116,9 +116,9 @@ pub fn patch(object: &RawValue, edits: &[Edit]) -> Result<Vec<PatchOperation>, E
     patch_all(object, edits)
 }
 
-/// The one operation of the one edit that sets or removes a member, found without opening the object; none where the
+/// The operation (or none) of the one edit that sets or removes a member, found without opening the object; none where the
 /// text is not as the API server writes it, or the edit is of another kind.
-fn plan_alone(text: &str, edit: &Edit) -> Option<Option<Pending>> {
+fn plan_alone(text: &str, edit: &Edit) -> Option<Vec<Pending>> {
     let after = match &edit.change {
         Change::Set(value) => Some(value),
         Change::Remove => None,
@@ -145,24 +145,24 @@ fn plan_alone(text: &str, edit: &Edit) -> Option<Option<Pending>> {
             // An absent parent, or a null one, which is as good as absent: all of it comes in one operation.
             found => {
                 let Some(value) = after else {
-                    return Some(None);
+                    return Some(Vec::new());
                 };
                 let below = segments.get(depth + 1..).unwrap_or_default();
-                return Some(Some(Pending {
+                return Some(vec![Pending {
                     at: segments.get(..=depth).unwrap_or_default().to_vec(),
                     before: found.map(|_| Value::Null),
                     after: Some(nested(below, value.clone(), edit).ok()?),
                     kind: Kind::Put,
-                }));
+                }]);
             }
         }
     }
-    Some(Some(Pending {
+    Some(vec![Pending {
         at: segments.to_vec(),
         before: Some(serde_json::from_str(here.value()?).ok()?),
         after: after.cloned(),
         kind: Kind::Put,
-    }))
+    }])
 }
 
 fn patch_all(object: &RawValue, edits: &[Edit]) -> Result<Vec<PatchOperation>, EditError> {
