@@ -578,12 +578,15 @@ fn announce_companions(
     let (Some(companions), Some(object)) = (webhook.companions, request.object) else {
         return;
     };
+    if companions.is_announced_by_mutator() {
+        return;
+    }
     // A rule may check other kinds than those that bring companions.
     let parents = &companions.parents().resource;
     if (parents.group, parents.kind) != (request.group, request.kind) {
         return;
     }
-    let Some(parent) = companions.parent(object) else {
+    let Some(parent) = request::read::<Value>(object).ok().and_then(Object::of) else {
         return;
     };
     let world = World {
@@ -599,19 +602,12 @@ fn announce_companions(
                     continue;
                 };
                 let live = cluster.get(read, &child.namespace, &child.name);
-                let what = format!("{} {}", read.resource.kind, child.display_name());
-                let warning = match Standing::of(live.as_deref(), &key) {
-                    Standing::Foreign => {
-                        format!("{what} was made by somebody else: it is left alone")
-                    }
-                    Standing::Released => {
-                        format!("{what} is somebody else's by now: it is left alone")
-                    }
-                    Standing::Absent if request.dry_run => format!("{what} would be made"),
-                    Standing::Ours if request.dry_run => format!("{what} would be kept in step"),
-                    Standing::Absent | Standing::Ours => continue,
-                };
-                decision.warn(declaration.id, warning);
+                let standing = Standing::of(live.as_deref(), &key);
+                let warning =
+                    companions::announcement(&read.resource, &child, standing, request.dry_run);
+                if let Some(warning) = warning {
+                    decision.warn(declaration.id, warning);
+                }
             }
         }
         Ok(None) => {}

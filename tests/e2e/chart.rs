@@ -466,7 +466,8 @@ pub fn lives_and_dies(assets: &Path) {
         kubelet,
     };
     this.plane.start_controllers();
-    // A cluster of the old days: the legacy CRD of its release, and a definition.
+    // A cluster of the old days: the platform's namespace, the legacy CRD of its release, and a definition.
+    this.plane.kubectl(&["create", "namespace", "cozy-system"]);
     install_legacy(&this.plane);
 
     this.helm(&["install", "--create-namespace"], &[]);

@@ -3,9 +3,7 @@
 use super::Fault;
 use super::cluster::{Cluster, Index, Object, Read};
 use super::declaration::{Declaration, Resource};
-use super::request;
 use super::settings::RuleSettings;
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -89,10 +87,10 @@ pub trait Companions: Sync {
         Concerned::All
     }
 
-    /// A parent as it is being written, as far as [`Companions::companions`] looks at it. A rule whose parents are
-    /// large reads less than all of it.
-    fn parent(&self, written: &RawValue) -> Option<Object> {
-        request::read::<Value>(written).ok().and_then(Object::of)
+    /// Whether the mutator of the same rule says what is said of the children when a parent is written (see
+    /// [`announcement`]): it knows them anyway, and they need not be computed twice.
+    fn is_announced_by_mutator(&self) -> bool {
+        false
     }
 
     /// What happens to the children when their parent goes.
@@ -146,6 +144,31 @@ impl Standing {
             (true, _) => Standing::Released,
             (false, _) => Standing::Foreign,
         }
+    }
+}
+
+/// What the writer of a parent is told of a child: that it stands in somebody else's hands and, in a dry run, that it
+/// would be made.
+#[must_use]
+pub fn announcement(
+    resource: &Resource,
+    child: &Object,
+    standing: Standing,
+    is_dry_run: bool,
+) -> Option<String> {
+    let what = || format!("{} {}", resource.kind, child.display_name());
+    match standing {
+        Standing::Foreign => Some(format!(
+            "{} was made by somebody else: it is left alone",
+            what()
+        )),
+        Standing::Released => Some(format!(
+            "{} is somebody else's by now: it is left alone",
+            what()
+        )),
+        Standing::Absent if is_dry_run => Some(format!("{} would be made", what())),
+        Standing::Ours if is_dry_run => Some(format!("{} would be kept in step", what())),
+        Standing::Absent | Standing::Ours => None,
     }
 }
 

@@ -6,7 +6,7 @@
 
 use super::document::{Malformed, Node};
 use super::field::{FieldPath, Segment};
-use super::packed::{self, End};
+use super::skim::Cursor;
 use json_patch::jsonptr::PointerBuf;
 use json_patch::{AddOperation, PatchOperation, RemoveOperation, ReplaceOperation};
 use serde_json::value::RawValue;
@@ -105,49 +105,67 @@ enum Kind {
 /// When an edit does not fit the object's shape.
 pub fn patch(object: &RawValue, edits: &[Edit]) -> Result<Vec<PatchOperation>, EditError> {
     if let [edit] = edits
-        && let Some(steps) = set_one(object, edit)
+        && let Some(steps) = plan_alone(object.get(), edit)
     {
-        return steps.into_iter().map(operation).collect();
+        return steps
+            .into_iter()
+            .filter(|step| step.before != step.after)
+            .map(operation)
+            .collect();
     }
-    patch_many(object, edits)
+    patch_all(object, edits)
 }
 
-/// The operation, or none, of one edit that sets a member: most mutations are that, and it needs no more of the object than
-/// what stands before the member. None where a closer look is due.
-fn set_one(object: &RawValue, edit: &Edit) -> Option<Vec<Pending>> {
-    let Change::Set(value) = &edit.change else {
-        return None;
+/// The operation (or none) of the one edit that sets or removes a member, found without opening the object; none where the
+/// text is not as the API server writes it, or the edit is of another kind.
+fn plan_alone(text: &str, edit: &Edit) -> Option<Vec<Pending>> {
+    let after = match &edit.change {
+        Change::Set(value) => Some(value),
+        Change::Remove => None,
+        Change::Append(_) => return None,
     };
     let segments = edit.at.segments();
-    let names: Option<Vec<&str>> = segments
-        .iter()
-        .map(|segment| match segment {
-            Segment::Member(name) | Segment::Key(name) => Some(&**name),
-            Segment::Index(_) => None,
-        })
-        .collect();
-    let names = names.filter(|names| !names.is_empty())?;
-    let sight = packed::look(object.get(), &names);
-    let (at, before) = match sight.end {
-        End::Value(found) => (segments, Some(serde_json::from_str(found.get()).ok()?)),
-        End::Object => (segments.get(..=sight.depth)?, None),
-        End::Null if sight.depth > 0 => (segments.get(..sight.depth)?, Some(Value::Null)),
-        End::Null | End::Other => return None,
-    };
-    let below = segments.get(at.len()..)?;
-    let after = Some(nested(below, value.clone(), edit).ok()?);
-    if before == after {
-        return Some(Vec::new());
+    let mut here = Cursor::new(text);
+    for (depth, segment) in segments.iter().enumerate() {
+        let (Segment::Member(name) | Segment::Key(name)) = segment else {
+            return None;
+        };
+        let mut found = None;
+        here.clone().members(|member, value| {
+            if member == name {
+                // Of a name that stands there twice the last counts.
+                found = Some(value.clone());
+            }
+            Some(())
+        })?;
+        let is_last = depth + 1 == segments.len();
+        let is_null = |value: &Cursor<'_>| value.clone().value() == Some("null");
+        match found {
+            Some(value) if is_last || !is_null(&value) => here = value,
+            // An absent parent, or a null one, which is as good as absent: all of it comes in one operation.
+            found => {
+                let Some(value) = after else {
+                    return Some(Vec::new());
+                };
+                let below = segments.get(depth + 1..).unwrap_or_default();
+                return Some(vec![Pending {
+                    at: segments.get(..=depth).unwrap_or_default().to_vec(),
+                    before: found.map(|_| Value::Null),
+                    after: Some(nested(below, value.clone(), edit).ok()?),
+                    kind: Kind::Put,
+                }]);
+            }
+        }
     }
     Some(vec![Pending {
-        at: at.to_vec(),
-        before,
-        after,
+        at: segments.to_vec(),
+        before: Some(serde_json::from_str(here.value()?).ok()?),
+        after: after.cloned(),
         kind: Kind::Put,
     }])
 }
 
-fn patch_many(object: &RawValue, edits: &[Edit]) -> Result<Vec<PatchOperation>, EditError> {
+fn patch_all(object: &RawValue, edits: &[Edit]) -> Result<Vec<PatchOperation>, EditError> {
     let mut document = Node::from(object);
     let mut pending: Vec<Pending> = Vec::new();
     // Once an item was taken out of a list, equal indexes no longer mean equal items.
@@ -448,7 +466,7 @@ mod tests {
                     };
                     assert_eq!(
                         shown(patch(&raw, &edits)),
-                        shown(patch_many(&raw, &edits)),
+                        shown(patch_all(&raw, &edits)),
                         "{object} {edits:?}"
                     );
                 }
@@ -620,6 +638,18 @@ mod tests {
                     prop_assert_eq!(operations.is_empty(), difference.0.is_empty());
                 }
             }
+        }
+
+        #[test]
+        fn one_edit_alone_is_the_same(object in any_object(), edit in any_edit(), is_pretty: bool) {
+            let text = if is_pretty { serde_json::to_string_pretty(&object) } else { serde_json::to_string(&object) };
+            let raw = RawValue::from_string(text.unwrap()).unwrap();
+            let edits = [edit];
+            let text = |patch: Result<Vec<PatchOperation>, EditError>| match patch {
+                Ok(operations) => serde_json::to_string(&operations).unwrap(),
+                Err(error) => error.to_string(),
+            };
+            prop_assert_eq!(text(patch(&raw, &edits)), text(patch_all(&raw, &edits)));
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod nearest;
 mod packed;
 pub mod request;
 pub mod settings;
+pub mod skim;
 pub mod syntax;
 pub mod verdict;
 pub mod version;

@@ -4,22 +4,19 @@
 mod service;
 #[cfg(test)]
 mod tests;
+mod written;
 
+use crate::contract::companions::announcement;
 use crate::contract::{
     Cluster, Companions, Concerned, Declaration, Desired, Edit, FailurePolicy, Farewell, Fault,
     FieldPath, MatchCondition, Mode, Mutate, Object, Operation, Read, Request, Resource, Rule,
-    Scope, Setting, SettingKind, Verdict, Webhook, Weight, World, request,
+    Scope, Setting, SettingKind, Verdict, Webhook, Weight, World,
 };
 use crate::kinds::{
     HELM_RELEASES_WITH_VALUES, SERVICES, VIRTUAL_MACHINES, VIRTUAL_MACHINES_BY_LABEL,
     VIRTUAL_MACHINES_BY_RELEASE,
 };
 use crate::machines;
-use serde::Deserialize;
-use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
-use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 /// Annotation of a virtual machine: the name inside the cluster of the Service that selects it.
 pub const FQDN_ANNOTATION: &str = "webhook.cozystack.io/vm-fqdn";
@@ -121,8 +118,8 @@ impl Companions for Machine {
         )
     }
 
-    fn parent(&self, written: &RawValue) -> Option<Object> {
-        request::read::<Written<'_>>(written).ok()?.into_object()
+    fn is_announced_by_mutator(&self) -> bool {
+        true
     }
 
     fn farewell(&self) -> Farewell {
@@ -144,8 +141,8 @@ impl Companions for Machine {
 }
 
 impl Mutate for Machine {
-    fn mutate(&self, request: &Request<'_>, _: &mut Verdict) -> Result<Vec<Edit>, Fault> {
-        let Some(mut machine) = request.object.and_then(|object| self.parent(object)) else {
+    fn mutate(&self, request: &Request<'_>, verdict: &mut Verdict) -> Result<Vec<Edit>, Fault> {
+        let Some(mut machine) = request.object.and_then(written::read) else {
             return Ok(Vec::new());
         };
         request.namespace.clone_into(&mut machine.namespace);
@@ -156,8 +153,13 @@ impl Mutate for Machine {
         if is_leaving(&machine) || !is_covered(&machine, &world) {
             return Ok(Vec::new());
         }
+        let outlook = service::outlook(&machine, &world);
+        if let Some((child, standing)) = &outlook.child {
+            let news = announcement(&SERVICES.resource, child, *standing, request.dry_run);
+            verdict.warnings.extend(news);
+        }
         let noted = machine.text(&["metadata", "annotations", FQDN_ANNOTATION]);
-        let name = service::name_of(&machine, &world).map(|name| {
+        let name = outlook.name.map(|name| {
             let domain = request.settings.domain(CLUSTER_DOMAIN_SETTING);
             format!("{name}.{}.svc.{domain}", machine.namespace)
         });
@@ -174,89 +176,5 @@ impl Mutate for Machine {
 
     fn pointers(&self) -> &'static [&'static str] {
         &["/metadata/annotations/webhook.cozystack.io~1vm-fqdn"]
-    }
-}
-
-/// What the rule looks at of a machine that is being written: disks and scripts stay text.
-#[derive(Deserialize)]
-struct Written<'a> {
-    #[serde(borrow)]
-    metadata: WrittenMetadata<'a>,
-    #[serde(default)]
-    spec: WrittenSpec,
-}
-
-type Texts<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct WrittenMetadata<'a> {
-    #[serde(borrow)]
-    name: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    namespace: Option<Cow<'a, str>>,
-    uid: Option<Value>,
-    deletion_timestamp: Option<Value>,
-    labels: Option<Value>,
-    #[serde(borrow)]
-    annotations: Option<Texts<'a>>,
-}
-
-#[derive(Deserialize, Default)]
-struct WrittenSpec {
-    template: Option<WrittenTemplate>,
-}
-
-#[derive(Deserialize)]
-struct WrittenTemplate {
-    metadata: Option<WrittenTemplateMetadata>,
-    spec: Option<WrittenTemplateSpec>,
-}
-
-#[derive(Deserialize)]
-struct WrittenTemplateMetadata {
-    labels: Option<Value>,
-}
-
-#[derive(Deserialize)]
-struct WrittenTemplateSpec {
-    hostname: Option<Value>,
-}
-
-impl Written<'_> {
-    fn into_object(self) -> Option<Object> {
-        let mut metadata = Map::new();
-        let mut put = |member: &str, value: Option<Value>| {
-            if let Some(value) = value {
-                metadata.insert(member.to_owned(), value);
-            }
-        };
-        let written = self.metadata;
-        put("name", Some(written.name?.into_owned().into()));
-        put(
-            "namespace",
-            written.namespace.map(|name| name.into_owned().into()),
-        );
-        put("uid", written.uid);
-        put("deletionTimestamp", written.deletion_timestamp);
-        put("labels", written.labels);
-        let noted = written.annotations.and_then(|annotations| {
-            let noted = annotations.get(FQDN_ANNOTATION)?;
-            serde_json::from_str::<Value>(noted.get()).ok()
-        });
-        put(
-            "annotations",
-            noted.map(|noted| json!({FQDN_ANNOTATION: noted})),
-        );
-        let template = self.spec.template;
-        let (metadata_of_pods, spec) =
-            template.map_or((None, None), |template| (template.metadata, template.spec));
-        Object::of(json!({
-            "metadata": metadata,
-            "spec": {"template": {
-                "metadata": {"labels": metadata_of_pods.and_then(|metadata| metadata.labels)},
-                "spec": {"hostname": spec.and_then(|spec| spec.hostname)},
-            }},
-        }))
     }
 }

@@ -44,25 +44,44 @@ pub fn wanted(machine: &Object, world: &World<'_>) -> Option<Value> {
     made(machine, External::of(machine, world.cluster), world)
 }
 
-/// The name of the Service that selects the machine, or will.
-pub fn name_of(machine: &Object, world: &World<'_>) -> Option<String> {
+/// What a machine's Service is, or will be.
+pub struct Outlook {
+    /// The name of the Service that selects the machine, or will.
+    pub name: Option<String>,
+    /// The Service that it must be given, and whose the one of that name is now.
+    pub child: Option<(Object, Standing)>,
+}
+
+/// What is to be said of a machine that is being written.
+pub fn outlook(machine: &Object, world: &World<'_>) -> Outlook {
     let others = others(machine, world);
     // The chart's has the machine's name.
     let named = others.iter().find(|service| service.name == machine.name);
+    let without_child = |name: &str| Outlook {
+        name: Some(name.to_owned()),
+        child: None,
+    };
     if let Some(service) = named.or(others.first()) {
-        return Some(service.name.clone());
+        return without_child(&service.name);
     }
     let external = External::of(machine, world.cluster);
     if external == External::Yes {
-        return Some(machine.name.clone());
+        return without_child(&machine.name);
     }
-    let service = made(machine, external, world).and_then(Object::of)?;
-    let live = world
-        .cluster
-        .get(&SERVICES, &service.namespace, &service.name);
+    let Some(child) = made(machine, external, world).and_then(Object::of) else {
+        return Outlook {
+            name: None,
+            child: None,
+        };
+    };
+    let live = world.cluster.get(&SERVICES, &child.namespace, &child.name);
     let key = parent_key(WEBHOOK.declaration.id, &machine.namespace, &machine.name);
     let standing = Standing::of(live.as_deref(), &key);
-    matches!(standing, Standing::Absent | Standing::Ours).then_some(service.name)
+    let is_its_own = matches!(standing, Standing::Absent | Standing::Ours);
+    Outlook {
+        name: is_its_own.then(|| child.name.clone()),
+        child: Some((child, standing)),
+    }
 }
 
 /// The Service for a machine without one.
