@@ -4,8 +4,10 @@
 
 use crate::charts::{Text, Values};
 use crate::contract::Object;
+use crate::contract::skim::Cursor;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 use std::fmt;
 
@@ -72,6 +74,94 @@ pub struct PackageParts<'a> {
     metadata: Metadata,
     #[serde(default, borrow)]
     spec: SpecParts<'a>,
+}
+
+impl<'a> PackageParts<'a> {
+    /// Reads an object of a request.
+    ///
+    /// # Errors
+    /// A sentence that says what does not fit and where.
+    pub fn read(object: &'a RawValue) -> Result<PackageParts<'a>, serde_json::Error> {
+        match known_parts(object.get()) {
+            Some(parts) => Ok(parts),
+            None => serde_json::from_str(object.get()),
+        }
+    }
+}
+
+/// The parts of a text that is known to be JSON; none where a closer look is due.
+fn known_parts(text: &str) -> Option<PackageParts<'_>> {
+    let (mut name, mut spec) = (None, None);
+    Cursor::new(text).members(|member, value| {
+        match member {
+            "metadata" => value.members(|member, value| {
+                if member == "name" && name.replace(value.string()?.to_owned()).is_some() {
+                    return None;
+                }
+                Some(())
+            })?,
+            "spec" if spec.is_some() => return None,
+            "spec" => spec = Some(known_spec(value)?),
+            _ => {}
+        }
+        Some(())
+    })?;
+    Some(PackageParts {
+        metadata: Metadata { name },
+        spec: spec.unwrap_or_default(),
+    })
+}
+
+fn known_spec<'a>(cursor: &mut Cursor<'a>) -> Option<SpecParts<'a>> {
+    let mut values = Vec::new();
+    let mut components = |cursor: &mut Cursor<'a>| {
+        known_map(cursor, |component, cursor| {
+            if cursor.peek()? != b'{' {
+                return known_value(cursor).map(Some);
+            }
+            let rest = known_map(cursor, |member, cursor| {
+                if member == "values" {
+                    values.push((component.to_owned(), Text::from_known(cursor)?));
+                    return Some(None);
+                }
+                known_value(cursor).map(Some)
+            });
+            rest.map(Some)
+        })
+    };
+    let rest = if cursor.peek()? == b'{' {
+        known_map(cursor, |member, cursor| {
+            if member == "components" && cursor.peek()? == b'{' {
+                components(cursor).map(Some)
+            } else {
+                known_value(cursor).map(Some)
+            }
+        })?
+    } else {
+        known_value(cursor)?
+    };
+    // Twice under one name: somebody else knows which counts.
+    let mut names: Vec<&String> = values.iter().map(|(name, _)| name).collect();
+    names.sort_unstable();
+    let is_clear = names.is_sorted_by(|one, two| one < two);
+    is_clear.then_some(SpecParts { rest, values })
+}
+
+fn known_value(cursor: &mut Cursor<'_>) -> Option<Value> {
+    serde_json::from_str(cursor.value()?).ok()
+}
+
+/// A map of what `make` makes of each member, but for those of which it makes nothing.
+fn known_map<'a>(
+    cursor: &mut Cursor<'a>,
+    mut make: impl FnMut(&'a str, &mut Cursor<'a>) -> Option<Option<Value>>,
+) -> Option<Value> {
+    let mut map = Map::new();
+    cursor.members(|name, cursor| match make(name, cursor)? {
+        Some(value) => map.insert(name.to_owned(), value).is_none().then_some(()),
+        None => Some(()),
+    })?;
+    Some(Value::Object(map))
 }
 
 impl PackageParts<'_> {
@@ -471,5 +561,73 @@ impl<'a> Package<'a> {
             .components()
             .filter(move |component| self.is_enabled(component.name()))
             .filter_map(|component| component.install().map(|install| (component, install)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn shown(parts: &PackageParts<'_>) -> (Option<String>, Value, Vec<(String, Value)>) {
+        let values = parts.spec.values.iter();
+        let mut values: Vec<_> = values
+            .map(|(name, text)| (name.clone(), text.to_value()))
+            .collect();
+        values.sort_by(|one, two| one.0.cmp(&two.0));
+        (parts.metadata.name.clone(), parts.spec.rest.clone(), values)
+    }
+
+    #[test]
+    fn both_ways_of_reading_are_the_same() {
+        for text in [
+            r#"{"metadata": {"name": "a", "managedFields": [{"x": "}"}]}, "spec": {"variant": "v", "components":
+                {"x": {"enabled": true, "values": {"a": [1, "b"]}}, "y": {"values": null}, "z": null}}}"#,
+            r#"{"spec": {"components": []}}"#,
+            r#"{"spec": {"components": {"x": {"values": "text"}, "y": []}}, "metadata": {}}"#,
+            r#"{"spec": "text"}"#,
+            r#"{"spec": null, "metadata": {"name": null}}"#,
+            "{}",
+            r#"{"spec": {"components": {"x": {"values": {"a": 1}}, "x": {"values": {"a": 2}}}}}"#,
+            r#"{"spec": {"components": {"x": {"values": {"a": 1}, "values": {"a": 2}}}}}"#,
+            r#"{"spec": {"components": {"\u0078": {"values": {"\u0061": "\n"}}}}}"#,
+            r#"{"spec": {"components": {"x": {"values": {"a": 1}}}, "components": {}}}"#,
+        ] {
+            let raw: &RawValue = serde_json::from_str(text).unwrap();
+            let slow: PackageParts<'_> = serde_json::from_str(text).unwrap();
+            assert_eq!(
+                shown(&PackageParts::read(raw).unwrap()),
+                shown(&slow),
+                "{text}"
+            );
+        }
+        for text in [
+            r#"{"spec": {}, "spec": {}}"#,
+            r#"{"spec": {"components": {"x": {"values": {"a": 1e400}}}}}"#,
+            r#"{"metadata": 5}"#,
+            "[1]",
+        ] {
+            let raw: &RawValue = serde_json::from_str(text).unwrap();
+            assert!(PackageParts::read(raw).is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_object_is_read_the_same_both_ways(
+            components in prop::collection::btree_map("[a-c\\\\\"]{1,2}", "[a-z]{0,3}", 0..4),
+            is_pretty: bool,
+        ) {
+            let components: Map<String, Value> = components
+                .into_iter()
+                .map(|(name, text)| (name, json!({"values": {"t": text, "n": [1.5, -0.0, null]}, "enabled": true})))
+                .collect();
+            let object = json!({"metadata": {"name": "x"}, "spec": {"components": components}});
+            let text = if is_pretty { format!("{object:#}") } else { object.to_string() };
+            let raw: &RawValue = serde_json::from_str(&text).unwrap();
+            let slow: PackageParts<'_> = serde_json::from_str(&text).unwrap();
+            prop_assert_eq!(shown(&PackageParts::read(raw).unwrap()), shown(&slow));
+        }
     }
 }

@@ -2,6 +2,7 @@
 //! building the two together. Most values are right, and nothing more is ever made of those.
 
 use crate::contract::document::Name;
+use crate::contract::skim::Cursor;
 use jsonschema::JsonType;
 use jsonschema::json::{Array, Json, Node, NodeIdentity, Object, SerdeJson};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -30,6 +31,109 @@ pub enum Text<'a> {
 
 /// A name and what stands there.
 type Member<'a> = (Cow<'a, str>, Text<'a>);
+
+impl<'a> Text<'a> {
+    /// Takes a text apart that is known to be JSON, such as a part of a request.
+    ///
+    /// # Errors
+    /// When a number, a string or the depth of it is beyond what can be held.
+    pub fn read(text: &'a str) -> Result<Text<'a>, serde_json::Error> {
+        match Text::of_known(&mut Cursor::new(text), 0) {
+            Some(text) => Ok(text),
+            None => serde_json::from_str(text),
+        }
+    }
+
+    /// What comes of a text that is known to be JSON; none where a closer look is due.
+    pub fn from_known(cursor: &mut Cursor<'a>) -> Option<Text<'a>> {
+        Text::of_known(cursor, 0)
+    }
+
+    /// What comes, without the checks that the text has passed already; none where a closer look is due.
+    fn of_known(cursor: &mut Cursor<'a>, depth: usize) -> Option<Text<'a>> {
+        if depth > KNOWN_DEPTH_MAX {
+            return None;
+        }
+        Some(match cursor.peek()? {
+            b'{' => {
+                let mut map = MapBuilder::default();
+                cursor.members(|name, value| {
+                    map.push(Cow::Borrowed(name), Text::of_known(value, depth + 1)?);
+                    Some(())
+                })?;
+                map.build()
+            }
+            b'[' => {
+                let mut list = Vec::new();
+                cursor.items(|item| {
+                    list.push(Text::of_known(item, depth + 1)?);
+                    Some(())
+                })?;
+                Text::List(list)
+            }
+            b'"' => match cursor.string() {
+                Some(text) => Text::String(Cow::Borrowed(text)),
+                None => Text::String(Cow::Owned(serde_json::from_str(cursor.value()?).ok()?)),
+            },
+            _ => match cursor.value()? {
+                "null" => Text::Null,
+                "true" => Text::Bool(true),
+                "false" => Text::Bool(false),
+                number => Text::Number(known_number(number)?),
+            },
+        })
+    }
+}
+
+/// Deepest nesting that is read without serde, which knows when to stop.
+const KNOWN_DEPTH_MAX: usize = 100;
+/// Longest number, in bytes, that is a whole one which every float can hold.
+const SMALL_NUMBER_MAX_BYTES: usize = 15;
+
+fn known_number(text: &str) -> Option<Number> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let is_small =
+        text.len() <= SMALL_NUMBER_MAX_BYTES && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if is_small {
+        return text.parse::<i64>().ok().map(Number::from);
+    }
+    let number: Number = serde_json::from_str(text).ok()?;
+    Some(super::go_number(number))
+}
+
+/// Puts members in order.
+struct MapBuilder<'a> {
+    members: Vec<Member<'a>>,
+    is_sorted: bool,
+}
+
+impl Default for MapBuilder<'_> {
+    fn default() -> Self {
+        MapBuilder {
+            members: Vec::with_capacity(USUAL_MEMBERS),
+            is_sorted: true,
+        }
+    }
+}
+
+impl<'a> MapBuilder<'a> {
+    fn push(&mut self, name: Cow<'a, str>, value: Text<'a>) {
+        self.is_sorted &= self.members.last().is_none_or(|(last, _)| *last < name);
+        self.members.push((name, value));
+    }
+
+    fn build(mut self) -> Text<'a> {
+        // API servers write maps in the order of the names.
+        if !self.is_sorted {
+            // Of a name that is there twice the last counts, as everywhere: the sort keeps it behind the others.
+            self.members.sort_by(|one, two| one.0.cmp(&two.0));
+            self.members.reverse();
+            self.members.dedup_by(|later, kept| later.0 == kept.0);
+            self.members.reverse();
+        }
+        Text::Map(self.members)
+    }
+}
 
 impl Text<'_> {
     /// How deep lists and maps are nested.
@@ -114,21 +218,11 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Text<'de>, A::Error> {
-                let mut map: Vec<Member<'de>> = Vec::with_capacity(USUAL_MEMBERS);
-                let mut is_sorted = true;
+                let mut map = MapBuilder::default();
                 while let Some((Name(name), value)) = members.next_entry()? {
-                    is_sorted &= map.last().is_none_or(|(last, _)| *last < name);
-                    map.push((name, value));
+                    map.push(name, value);
                 }
-                // API servers write maps in the order of the names.
-                if !is_sorted {
-                    // Of a name that is there twice the last counts, as everywhere: the sort keeps it behind the others.
-                    map.sort_by(|one, two| one.0.cmp(&two.0));
-                    map.reverse();
-                    map.dedup_by(|later, kept| later.0 == kept.0);
-                    map.reverse();
-                }
-                Ok(Text::Map(map))
+                Ok(map.build())
             }
         }
         deserializer.deserialize_any(TextVisitor)
@@ -475,6 +569,21 @@ mod tests {
         assert_eq!(text.to_value(), json!({"b": 2, "a": [null, 1, "x\né"]}));
         assert_eq!(text.depth(), 2);
         assert!(serde_json::from_str::<Text<'_>>("[1,").is_err());
+        for (text, value) in [
+            ("-0", json!(0)),
+            ("123456789012345678", json!(123_456_789_012_345_680_i64)),
+            ("1e2", json!(100)),
+            ("1.5", json!(1.5)),
+            (r#""a\tb""#, json!("a\tb")),
+            (r#"{"b": 1, "a": 2, "b": 3}"#, json!({"a": 2, "b": 3})),
+        ] {
+            assert_eq!(Text::read(text).unwrap().to_value(), value, "{text}");
+        }
+        assert!(Text::read("1e400").is_err());
+        assert!(Text::read(r#""\ud800""#).is_err());
+        assert!(Text::read(&"[".repeat(200)).is_err());
+        let deep = format!("{}{}", "[".repeat(120), "]".repeat(120));
+        assert_eq!(Text::read(&deep).unwrap().depth(), 120);
     }
 
     fn value() -> impl Strategy<Value = Value> {
@@ -496,6 +605,17 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn known_text_is_read_as_serde_reads_it(value in value(), is_pretty: bool) {
+            let text = if is_pretty { format!("{value:#}") } else { value.to_string() };
+            let known = Text::of_known(&mut Cursor::new(&text), 0);
+            let slow: Text<'_> = serde_json::from_str(&text).unwrap();
+            prop_assert_eq!(Text::read(&text).unwrap(), slow.clone());
+            if let Some(known) = known {
+                prop_assert_eq!(known, slow);
+            }
+        }
 
         #[test]
         fn values_over_defaults_are_what_merging_makes(user in value(), defaults in value()) {

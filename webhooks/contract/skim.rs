@@ -23,8 +23,8 @@ impl<'a> Cursor<'a> {
         self.text.as_bytes().get(self.at..).unwrap_or_default()
     }
 
-    /// The next byte that is no space.
-    fn peek(&mut self) -> Option<u8> {
+    /// The next byte that is no space: it tells what kind of value comes.
+    pub fn peek(&mut self) -> Option<u8> {
         let spaces = self
             .rest()
             .iter()
@@ -68,8 +68,36 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// The string that comes, if it has no escapes.
-    fn string(&mut self) -> Option<&'a str> {
+    /// Visits the items of the list that comes; the visitor steps into one with the cursor, or leaves it. None when this
+    /// is no list, or the visitor gives none.
+    pub fn items(&mut self, mut visit: impl FnMut(&mut Cursor<'a>) -> Option<()>) -> Option<()> {
+        if self.peek()? != b'[' {
+            return None;
+        }
+        self.at += 1;
+        loop {
+            match self.peek()? {
+                b']' => {
+                    self.at += 1;
+                    return Some(());
+                }
+                b',' => self.at += 1,
+                _ => {
+                    let item = self.at;
+                    visit(self)?;
+                    if self.at == item {
+                        self.skip()?;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The string that comes, if it has no escapes; the cursor stays before one that has.
+    pub fn string(&mut self) -> Option<&'a str> {
+        if self.peek()? != b'"' {
+            return None;
+        }
         let start = self.at + 1;
         let rest = self.text.as_bytes().get(start..)?;
         let length = memchr2(b'"', b'\\', rest)?;

@@ -10,7 +10,7 @@ mod values;
 
 use crate::contract::{
     Declaration, FailurePolicy, Fault, Mode, Operation, Path, Request, Rule, Scope, Setting,
-    SettingKind, Validate, Verdict, Violation, Webhook, Weight, request,
+    SettingKind, Validate, Verdict, Violation, Webhook, Weight,
 };
 use crate::kinds::{EXTERNAL_ARTIFACTS, HELM_RELEASES, PACKAGE_SOURCES, PACKAGES};
 use crate::packages::{PackageParts, Source};
@@ -91,14 +91,14 @@ struct Package;
 impl Validate for Package {
     fn validate(&self, request: &Request<'_>, verdict: &mut Verdict) -> Result<(), Fault> {
         let old = request.old_object;
-        let old = old.and_then(|old| request::read::<PackageParts<'_>>(old).ok());
+        let old = old.and_then(|old| PackageParts::read(old).ok());
         let Some(object) = request.object else {
             if let Some(old) = old {
                 removals::deletion(request.name, old.package(), request, verdict)?;
             }
             return Ok(());
         };
-        let parts = match request::read::<PackageParts<'_>>(object) {
+        let parts = match PackageParts::read(object) {
             Ok(parts) => parts,
             Err(error) => {
                 verdict.refuse(Violation::policy(format!(
