@@ -1,6 +1,6 @@
 //! What today's rules would say to objects that are there already.
 
-use crate::offline::{self, Judge, Question};
+use crate::offline::{Judge, Question};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -8,6 +8,8 @@ use webhooks::contract::{FIELD_MANAGER, Operation, Settings, Webhook};
 
 /// Group and version of the report kinds (openreports.io, `apis/openreports.io/v1alpha1`).
 pub const REPORTS_API_VERSION: &str = "openreports.io/v1alpha1";
+/// What stands in the place of a rule's id where no rule could decide.
+const UNDECIDED: &str = "undecided";
 /// A report holds no more results than this: an object must stay far below the API server's limit of 1.5 MiB.
 const REPORT_RESULTS_MAX: usize = 1_000;
 
@@ -70,10 +72,7 @@ impl Audit {
     }
 
     /// Examines one object, as if it were made now.
-    ///
-    /// # Errors
-    /// When a rule could not decide.
-    pub fn examine(&mut self, source: String, object: Value) -> Result<(), offline::Error> {
+    pub fn examine(&mut self, source: String, object: Value) {
         let text = |pointer: &str| {
             let found = object.pointer(pointer).and_then(Value::as_str);
             found.unwrap_or_default().to_owned()
@@ -91,8 +90,25 @@ impl Audit {
             dry_run: false,
             user_info: None,
         };
-        let Some(report) = self.judge.judge(&question)? else {
-            return Ok(());
+        let report = match self.judge.judge(&question) {
+            Ok(Some(report)) => report,
+            Ok(None) => return,
+            // The others are examined all the same.
+            Err(error) => {
+                self.entries.push(Entry {
+                    rule: UNDECIDED.to_owned(),
+                    violation: false,
+                    refused: false,
+                    api_version: question.api_version,
+                    kind: question.kind,
+                    namespace: question.namespace,
+                    name: question.name,
+                    uid,
+                    field: String::new(),
+                    message: format!("cannot be examined: {error}"),
+                });
+                return;
+            }
         };
         self.examined += 1;
         let entry = |rule: &str, field: String, message: String, violation: bool| Entry {
@@ -124,7 +140,6 @@ impl Audit {
             *self.passed.entry(report.namespace.clone()).or_default() += 1;
         }
         self.entries.append(&mut entries);
-        Ok(())
     }
 
     /// Whether there are violations.

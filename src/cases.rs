@@ -184,7 +184,7 @@ pub fn run(
     let caches = cluster::files::of(registry, around);
     let charts = case.join(CHARTS_FOLDER);
     if charts.exists() {
-        Folder::open(&charts)?.take_all(&caches)?;
+        Folder::open(&charts)?.take_all(&caches);
     }
     let service = Arc::new(Service::new(Dispatcher::new(registry, settings), caches));
     let mut run = Run {

@@ -1,7 +1,7 @@
 //! What a cluster would say to an object: mutation, the CRD's schema, validation, in the API server's order and
 //! through the server's own dispatcher.
 
-use crate::charts::folder::{Folder, FolderError};
+use crate::charts::folder::Folder;
 use crate::charts::own;
 use crate::cluster::Caches;
 use crate::crds::schema::{self, Schemas};
@@ -133,9 +133,6 @@ pub enum Error {
     /// The question cannot be put.
     #[error("{0}")]
     Question(String),
-    /// A chart among those given cannot be used.
-    #[error(transparent)]
-    Charts(#[from] FolderError),
     /// The patch of our own does not apply.
     #[error("the patch does not apply: {0}")]
     Patch(#[from] json_patch::PatchError),
@@ -170,13 +167,11 @@ impl Judge {
     }
 
     /// The same judge, who holds values against the charts of a folder, too.
-    ///
-    /// # Errors
-    /// When one of them cannot be used.
-    pub fn with_charts(mut self, folder: Folder) -> Result<Judge, FolderError> {
-        folder.take_all(&self.caches)?;
+    #[must_use]
+    pub fn with_charts(mut self, folder: Folder) -> Judge {
+        folder.take_all(&self.caches);
         self.charts = Some(folder);
-        Ok(self)
+        self
     }
 
     /// The resource of a kind that some rule looks at.
@@ -259,6 +254,9 @@ impl Judge {
         {
             add(&mut report, &decision);
         }
+        if report.allowed {
+            self.learn_schemas(question, object.as_ref());
+        }
         // No rule looks at objects of that name, or the settings have switched it off.
         if report.rules.is_empty() && report.violations.is_empty() {
             return Ok(None);
@@ -315,6 +313,18 @@ impl Judge {
         )?))
     }
 
+    /// Schemas that operators write are no objects that rules look up.
+    fn learn_schemas(&self, question: &Question, object: Option<&Value>) {
+        let book = &self.caches.charts;
+        match (object, &question.old_object) {
+            (Some(object), _) => own::take(book, object),
+            (None, Some(_)) if question.kind == "ConfigMap" => {
+                book.put_own(&question.namespace, &question.name, Vec::new());
+            }
+            _ => {}
+        }
+    }
+
     fn remember(
         &self,
         question: &Question,
@@ -328,12 +338,11 @@ impl Judge {
             return Ok(());
         };
         self.caches.put(group, &question.kind, object.clone());
-        own::take(&self.caches.charts, &object.value);
         let sources = &PACKAGE_SOURCES.resource;
         if let Some(folder) = &self.charts
             && (sources.group, sources.kind) == (group, question.kind.as_str())
         {
-            folder.take(&object.name, Source::of(&object), &self.caches.charts)?;
+            folder.take(&object.name, Source::of(&object), &self.caches.charts);
         }
         for webhook in &self.registry {
             if let Some(companions) = webhook.companions

@@ -213,6 +213,8 @@ const VALUES_FILE: &str = "values.yaml";
 const SCHEMA_FILE: &str = "values.schema.json";
 /// Where charts of the first API version declare their dependencies.
 const REQUIREMENTS_FILE: &str = "requirements.yaml";
+/// The files of a chart that decide on values.
+pub const KEPT_FILES: [&str; 4] = [CHART_FILE, VALUES_FILE, SCHEMA_FILE, REQUIREMENTS_FILE];
 
 fn unpack(
     bytes: &[u8],
@@ -426,9 +428,7 @@ impl Folder {
             };
         }
         let path = steps.join("/");
-        let is_kept = [CHART_FILE, VALUES_FILE, SCHEMA_FILE, REQUIREMENTS_FILE]
-            .contains(&path.as_str())
-            || values_files.contains(&path.as_str());
+        let is_kept = KEPT_FILES.contains(&path.as_str()) || values_files.contains(&path.as_str());
         if !is_kept {
             return Ok(None);
         }

@@ -6,7 +6,7 @@ use super::book::{Book, State};
 use crate::cluster::Caches;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use std::path::{Path, PathBuf};
+use std::path::{Component as PathStep, Path, PathBuf};
 use std::sync::Arc;
 use webhooks::charts::Component;
 use webhooks::kinds::PACKAGE_SOURCES;
@@ -52,16 +52,14 @@ impl Folder {
     }
 
     /// Puts the charts of a source's components into the book: `<artifact>.tgz` or `<artifact>.tar.gz`, else the folder
-    /// at the component's path.
-    ///
-    /// # Errors
-    /// When one that is there is no chart.
-    pub fn take(&self, name: &str, source: Source<'_>, book: &Book) -> Result<(), FolderError> {
+    /// at the component's path. One that is no chart is not known, as in a cluster.
+    pub fn take(&self, name: &str, source: Source<'_>, book: &Book) {
         for variant in source.variants() {
             for (artifact, component) in super::installable_of(name, variant) {
-                match self.chart(&artifact, variant, component)? {
-                    Some(chart) => book.put(&artifact, Arc::new(chart)),
-                    None => book.miss(
+                match self.chart(&artifact, variant, component) {
+                    Ok(Some(chart)) => book.put(&artifact, Arc::new(chart)),
+                    Err(error) => book.miss(&artifact, State::Failed, &error.to_string()),
+                    Ok(None) => book.miss(
                         &artifact,
                         State::Failed,
                         &format!(
@@ -72,19 +70,14 @@ impl Folder {
                 }
             }
         }
-        Ok(())
     }
 
     /// The same for every source that is known.
-    ///
-    /// # Errors
-    /// When one that is there is no chart.
-    pub fn take_all(&self, caches: &Caches) -> Result<(), FolderError> {
+    pub fn take_all(&self, caches: &Caches) {
         let sources = caches.cache(&PACKAGE_SOURCES.resource);
         for source in sources.map(|cache| cache.objects()).unwrap_or_default() {
-            self.take(&source.name, Source::of(&source), &caches.charts)?;
+            self.take(&source.name, Source::of(&source), &caches.charts);
         }
-        Ok(())
     }
 
     fn chart(
@@ -104,18 +97,23 @@ impl Folder {
                 return compiled(&path, &bytes, &names).map(Some);
             }
         }
+        let libraries = || {
+            let all = variant.libraries();
+            all.filter(|library| component.libraries().any(|name| name == library.name()))
+        };
+        if !is_below(component.path()) || !libraries().all(|library| is_below(library.path())) {
+            return Ok(None);
+        }
         let path = self.0.join(component.path());
         if !path.join("Chart.yaml").is_file() {
             return Ok(None);
         }
-        let libraries = variant.libraries().filter(|library| {
-            let mut included = component.libraries();
-            // A checkout has the same library there already, for those who work on the chart.
-            included.any(|name| name == library.name())
-                && !path.join("charts").join(library.name()).exists()
-        });
-        let libraries = libraries.map(|library| (library.name(), self.0.join(library.path())));
-        compiled(&path, &packed(&path, libraries)?, &names).map(Some)
+        // A checkout has the same library there already, for those who work on the chart.
+        let libraries: Vec<(&str, PathBuf)> = libraries()
+            .filter(|library| !path.join("charts").join(library.name()).exists())
+            .map(|library| (library.name(), self.0.join(library.path())))
+            .collect();
+        compiled(&path, &packed(&path, &names, &libraries)?, &names).map(Some)
     }
 }
 
@@ -128,29 +126,96 @@ fn compiled(path: &Path, bytes: &[u8], names: &[&str]) -> Result<Component, Fold
         })
 }
 
-/// The archive of a chart's folder, with libraries in its `charts/`. Links are followed, as a checkout has them.
-///
-/// # Errors
-/// When something cannot be read.
-pub fn packed<'a>(
+/// The archive of a chart's folder, with libraries in its `charts/`: what [`archive::read`] keeps of it. Links are
+/// followed, as a checkout has them.
+fn packed(
     path: &Path,
-    libraries: impl Iterator<Item = (&'a str, PathBuf)>,
+    values_files: &[&str],
+    libraries: &[(&str, PathBuf)],
 ) -> Result<Vec<u8>, FolderError> {
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |error| FolderError::Read { path, error }
+    let mut pack = Pack {
+        builder: tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast())),
+        left: archive::UNPACKED_MAX_BYTES,
     };
-    let mut builder = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
-    builder
-        .append_dir_all("chart", path)
-        .map_err(failed(path))?;
+    pack.chart(path, "chart", values_files, 0)?;
     for (name, library) in libraries {
-        builder
-            .append_dir_all(format!("chart/charts/{name}"), &library)
-            .map_err(failed(&library))?;
+        pack.chart(library, &format!("chart/charts/{name}"), &[], 1)?;
     }
-    builder
+    let failed = |error| FolderError::Read {
+        path: path.to_owned(),
+        error,
+    };
+    pack.builder
         .into_inner()
         .and_then(GzEncoder::finish)
-        .map_err(failed(path))
+        .map_err(failed)
+}
+
+struct Pack {
+    builder: tar::Builder<GzEncoder<Vec<u8>>>,
+    /// Bytes that may still be packed.
+    left: u64,
+}
+
+impl Pack {
+    /// The files of a chart that decide on values, and the charts in it.
+    fn chart(
+        &mut self,
+        path: &Path,
+        name: &str,
+        values_files: &[&str],
+        depth: usize,
+    ) -> Result<(), FolderError> {
+        for file in archive::KEPT_FILES.iter().chain(values_files) {
+            self.file(&path.join(file), &format!("{name}/{file}"))?;
+        }
+        let charts = path.join("charts");
+        if !charts.is_dir() || depth > archive::DEPTH_MAX {
+            return Ok(());
+        }
+        let failed = |error| FolderError::Read {
+            path: charts.clone(),
+            error,
+        };
+        for entry in std::fs::read_dir(&charts).map_err(failed)? {
+            let below = entry.map_err(failed)?;
+            let file_name = below.file_name();
+            let inner = format!("{name}/charts/{}", file_name.to_string_lossy());
+            if below.path().is_dir() {
+                self.chart(&below.path(), &inner, &[], depth + 1)?;
+            } else if below.path().extension().is_some_and(|end| end == "tgz") {
+                self.file(&below.path(), &inner)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One file, if it is there.
+    fn file(&mut self, path: &Path, name: &str) -> Result<(), FolderError> {
+        let Ok(found) = std::fs::metadata(path) else {
+            return Ok(());
+        };
+        if !found.is_file() {
+            return Ok(());
+        }
+        let Some(left) = self.left.checked_sub(found.len()) else {
+            return Err(FolderError::Chart {
+                path: path.to_owned(),
+                error: ArchiveError::UnpackedTooLarge,
+            });
+        };
+        self.left = left;
+        self.builder
+            .append_path_with_name(path, name)
+            .map_err(|error| FolderError::Read {
+                path: path.to_owned(),
+                error,
+            })
+    }
+}
+
+/// Whether a path of a source stays below the folder.
+fn is_below(path: &str) -> bool {
+    let mut steps = Path::new(path).components();
+    steps.all(|step| matches!(step, PathStep::Normal(_) | PathStep::CurDir))
 }

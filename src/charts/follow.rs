@@ -98,7 +98,9 @@ async fn follow(service: &Arc<Service>, own_unknown: &AtomicUsize) {
     let mut dirty_since = Some(started);
     loop {
         let now = Instant::now();
-        if dirty_since.is_some_and(|since| now >= since + PAUSE) {
+        // Which hosts may be asked is not known before the settings are.
+        let has_settings = service.has_settings.load(Ordering::Acquire);
+        if has_settings && dirty_since.is_some_and(|since| now >= since + PAUSE) {
             dirty_since = None;
             charts.update(&service.caches, hosts(service));
         }
@@ -108,10 +110,11 @@ async fn follow(service: &Arc<Service>, own_unknown: &AtomicUsize) {
             running.push(charts.job(artifact));
         }
         if !service.has_charts.load(Ordering::Acquire) {
-            let is_settled = dirty_since.is_none()
-                && changes.is_empty()
-                && own_unknown.load(Ordering::Acquire) == 0
-                && charts.are_settled(&service.caches);
+            // What is asked first must not have changed by the time of what is asked last.
+            let is_settled = own_unknown.load(Ordering::Acquire) == 0
+                && charts.are_settled(&service.caches)
+                && dirty_since.is_none()
+                && changes.is_empty();
             if is_settled || started.elapsed() >= READY_TIME {
                 service.has_charts.store(true, Ordering::Release);
             }
@@ -186,6 +189,7 @@ impl Charts {
         if self.hosts != hosts {
             self.hosts = hosts;
             for progress in self.progress.values_mut().filter(|one| one.failures > 0) {
+                progress.failures = 0;
                 progress.due = Some(Instant::now());
             }
         }
@@ -310,7 +314,8 @@ impl Charts {
 
     /// How long nothing needs to be done.
     fn wait(&self, now: Instant, dirty_since: Option<Instant>, has_room: bool) -> Duration {
-        let dirty = dirty_since.map(|since| since + PAUSE);
+        // Not in the past: what waits for the settings would turn in circles.
+        let dirty = dirty_since.map(|since| (since + PAUSE).max(now + PAUSE / 10));
         let due = self.progress.values().filter_map(|progress| progress.due);
         let due = due.min().filter(|_| has_room);
         dirty

@@ -99,9 +99,7 @@ fn of_files(arguments: &Arguments) -> Result<Audit, Failure> {
     for manifest in texts.iter().map(manifest::Text::read) {
         for manifest in manifest? {
             progress.say(audit.examined, &manifest.kind);
-            audit
-                .examine(manifest.source, manifest.value)
-                .map_err(Failure::broken)?;
+            audit.examine(manifest.source, manifest.value);
         }
     }
     Ok(audit)
@@ -179,9 +177,7 @@ async fn examine_pages(
             }
             let uid = value.pointer("/metadata/uid").and_then(Value::as_str);
             if uid.is_none_or(|uid| seen.insert(uid.to_owned())) {
-                audit
-                    .examine("cluster".to_owned(), value)
-                    .map_err(Failure::broken)?;
+                audit.examine("cluster".to_owned(), value);
                 progress.say(audit.examined, resource.plural);
             }
         }

@@ -77,7 +77,7 @@ impl ChartArguments {
     pub fn given_to(&self, judge: Judge) -> Result<Judge, Failure> {
         match &self.charts {
             Some(path) => Folder::open(path)
-                .and_then(|folder| judge.with_charts(folder))
+                .map(|folder| judge.with_charts(folder))
                 .map_err(Failure::usage),
             None => Ok(judge),
         }

@@ -98,9 +98,7 @@ pub fn run(arguments: &Arguments) -> Done {
         match judge.judge(question) {
             Ok(Some(report)) => reports.push(report),
             Ok(None) => uncovered.push(question),
-            Err(error @ (offline::Error::Question(_) | offline::Error::Charts(_))) => {
-                return Err(Failure::usage(error));
-            }
+            Err(error @ offline::Error::Question(_)) => return Err(Failure::usage(error)),
             Err(error) => return Err(Failure::broken(error)),
         }
     }
@@ -128,6 +126,12 @@ fn questions(
         Operation::Create
     };
     let operation = arguments.operation.map_or(default, Operation::from);
+    if arguments.old.is_none() && operation == Operation::Update {
+        return Err(Failure::message(
+            USAGE,
+            "--operation UPDATE needs --old: what was wrong before only warns",
+        ));
+    }
     if arguments.old.is_some() && operation != Operation::Update {
         return Err(Failure::message(
             USAGE,

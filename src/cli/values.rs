@@ -94,7 +94,13 @@ fn values_in(path: &Path) -> Result<Value, Failure> {
         .map_err(Failure::usage)?;
     match (documents.pop(), documents.is_empty()) {
         (None, _) => Ok(Value::Null),
-        (Some(document), true) => Ok(document.value),
+        (Some(document), true) if document.value.is_object() || document.value.is_null() => {
+            Ok(document.value)
+        }
+        (Some(_), true) => Err(Failure::message(
+            super::USAGE,
+            format!("{}: values must be a map", path.display()),
+        )),
         (Some(_), false) => Err(Failure::message(
             super::USAGE,
             format!("{}: holds more than one document", path.display()),

@@ -78,7 +78,8 @@ pub fn reports(assets: &Path) {
     assert_eq!(entries[0]["field"], "spec.application.kind");
     let report = plane.get(&["clusterreports", "cozystack-webhook"]);
     assert_eq!(report["summary"]["fail"], 1);
-    assert_eq!(report["summary"]["pass"], COUNT - 1);
+    // What the cluster brings itself passes too.
+    assert!(report["summary"]["pass"].as_u64().unwrap() >= COUNT as u64 - 1);
     assert_eq!(report["results"][0]["policy"], "application-definition");
     assert_eq!(
         report["results"][0]["resources"][0]["kind"],

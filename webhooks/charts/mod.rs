@@ -189,6 +189,7 @@ impl Compiled {
                 found: Some(schema::kind_of(values).into()),
                 detail: "must be an object".to_owned(),
                 insistable: false,
+                fingerprint: None,
             });
             return judgement;
         }
@@ -412,6 +413,7 @@ fn mismatch_violation(base: &FieldPath, mismatch: &Mismatch) -> Violation {
             mismatch.path.last().map_or("", String::as_str)
         ),
         insistable: false,
+        fingerprint: None,
     }
 }
 

@@ -48,6 +48,16 @@ pub(super) struct Ready {
     source: Value,
     /// Its references multiply, or it contains itself: how far that goes depends on the values.
     may_be_costly: bool,
+    /// The most that one value is asked.
+    width: u64,
+}
+
+impl Ready {
+    /// Whether values of that many parts may take longer than is allowed: a closer look tells.
+    fn is_suspect(&self, parts: usize) -> bool {
+        let parts = u64::try_from(parts).unwrap_or(u64::MAX);
+        self.may_be_costly || self.width.saturating_mul(parts) > VISITS_MAX
+    }
 }
 
 /// What a schema says of values.
@@ -85,6 +95,11 @@ impl Schema {
             },
         };
         let shape = shape::of(&source);
+        if !shape.is_clear {
+            return Schema::Unjudged(
+                "its schema refers to itself in a way that is not followed here".to_owned(),
+            );
+        }
         match shape.longest_chain {
             Some(length) if length <= CHAIN_MAX => {}
             Some(_) => {
@@ -110,6 +125,7 @@ impl Schema {
                 validator,
                 source,
                 may_be_costly: shape.unfolded.is_none_or(|size| size > VISITS_MAX),
+                width: shape.width,
             })),
             Err(error) => not_built(&error),
         }
@@ -120,7 +136,7 @@ impl Schema {
     pub(super) fn accepts(&self, text: &Text<'_>, defaults: &Value) -> bool {
         match self {
             Schema::Ready(ready) => {
-                !ready.may_be_costly
+                !ready.is_suspect(text.parts())
                     && text.depth() <= VALUES_DEPTH_MAX
                     && ready.validator.is_valid(View::over(text, defaults))
             }
@@ -142,7 +158,8 @@ impl Schema {
                 format!("the values are nested more than {VALUES_DEPTH_MAX} deep"),
             ),
             Schema::Ready(ready)
-                if ready.may_be_costly && shape::is_costly(&ready.source, values, VISITS_MAX) =>
+                if ready.is_suspect(shape::parts(values))
+                    && shape::is_costly(&ready.source, values, VISITS_MAX) =>
             {
                 Said::Unjudged("its schema would take too long".to_owned())
             }
@@ -287,9 +304,15 @@ impl Finding {
                 found,
                 detail: detail.into(),
                 insistable: false,
+                fingerprint: None,
             },
             alternatives: Vec::new(),
         }
+    }
+
+    fn about(mut self, value: &Value) -> Finding {
+        self.violation = self.violation.about(value);
+        self
     }
 
     /// The violation; none when it hangs on what is not known.
@@ -330,12 +353,14 @@ impl Ready {
             | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
                 let known = self.known_names(error.schema_path());
                 for name in unexpected {
-                    findings.push(Finding::new(
+                    let finding = Finding::new(
                         below(&here, name),
                         Cause::Forbidden,
                         None,
                         unexpected_name(name, &known),
-                    ));
+                    );
+                    let value = error.instance().get(name).unwrap_or(&Value::Null);
+                    findings.push(finding.about(value));
                 }
                 return;
             }
@@ -455,7 +480,8 @@ impl Ready {
             }
             ValidationErrorKind::AnyOf { context }
             | ValidationErrorKind::OneOfNotValid { context } => {
-                return findings.push(self.none_of(base, here, found, context));
+                let finding = self.none_of(base, here, found, context);
+                return findings.push(finding.about(error.instance()));
             }
             ValidationErrorKind::OneOfMultipleValid { .. } => invalid(
                 "must match exactly one alternative of the schema, and matches several".to_owned(),
@@ -464,6 +490,11 @@ impl Ready {
                 invalid(format!("must not match {}", cut(&schema.to_string())))
             }
             other => invalid(format!("the schema refuses it ({})", other.keyword())),
+        };
+        // Of what is missing nothing stands there.
+        let finding = match error.kind() {
+            ValidationErrorKind::Required { .. } => finding,
+            _ => finding.about(error.instance()),
         };
         findings.push(finding);
     }

@@ -23,6 +23,11 @@ pub(super) struct Shape {
     pub(super) longest_chain: Option<u64>,
     /// How large it is with all references written out; nothing when it contains itself.
     pub(super) unfolded: Option<u64>,
+    /// The most that is looked at for one value.
+    pub(super) width: u64,
+    /// Whether every reference leads where it is known to lead. The library decodes fragments and resolves addresses
+    /// against those around them; what needs that is not followed here.
+    pub(super) is_clear: bool,
 }
 
 pub(super) fn of(root: &Value) -> Shape {
@@ -31,29 +36,55 @@ pub(super) fn of(root: &Value) -> Shape {
         longest_chain: fold(
             root,
             |schema| places.same(schema),
-            0,
+            |_| 0,
             |longest, length| longest.max(length + 1),
         ),
-        unfolded: fold(root, |schema| places.below(schema), 1, u64::saturating_add),
+        unfolded: fold(
+            root,
+            |schema| places.below(schema),
+            |_| 1,
+            u64::saturating_add,
+        ),
+        width: fold(
+            root,
+            |schema| places.same(schema),
+            own_weight,
+            u64::saturating_add,
+        )
+        .unwrap_or(u64::MAX),
+        is_clear: places.are_clear(),
     }
+}
+
+/// What a schema asks of one value without its subschemas: a pattern or an allowed value is a question each.
+fn own_weight(schema: &Value) -> u64 {
+    let count = |keyword: &str| match schema.get(keyword) {
+        Some(Value::Array(items)) => items.len(),
+        Some(Value::Object(members)) => members.len(),
+        _ => 0,
+    };
+    let questions = count("patternProperties") + count("enum") + count("required");
+    u64::try_from(questions)
+        .unwrap_or(u64::MAX)
+        .saturating_add(1)
 }
 
 /// What `gather` makes of each schema's targets, the largest of them; nothing when there is a circle.
 fn fold<'a>(
     root: &'a Value,
     next: impl Fn(&'a Value) -> Vec<&'a Value>,
-    first: u64,
+    first: impl Fn(&'a Value) -> u64,
     gather: impl Fn(u64, u64) -> u64,
 ) -> Option<u64> {
     let mut known: HashMap<*const Value, Option<u64>> = HashMap::new();
-    let mut largest = first;
+    let mut largest = 0;
     for start in nested(root) {
         if known.contains_key(&std::ptr::from_ref(start)) {
             continue;
         }
         // Depth first without recursion: a schema is done once all that it leads to is done.
         known.insert(start, None);
-        let mut path: Vec<(&Value, Vec<&Value>, u64)> = vec![(start, next(start), first)];
+        let mut path: Vec<(&Value, Vec<&Value>, u64)> = vec![(start, next(start), first(start))];
         while let Some((here, targets, gathered)) = path.last_mut() {
             let Some(target) = targets.pop() else {
                 let (here, found) = (*here, *gathered);
@@ -71,7 +102,7 @@ fn fold<'a>(
                 Some(None) => return None,
                 None => {
                     known.insert(target, None);
-                    path.push((target, next(target), first));
+                    path.push((target, next(target), first(target)));
                 }
             }
         }
@@ -120,7 +151,7 @@ impl<'a> Estimate<'a> {
         if u64::try_from(self.known.len()).unwrap_or(u64::MAX) > self.max {
             return self.max.saturating_add(1);
         }
-        let mut total: u64 = 1;
+        let mut total: u64 = own_weight(schema);
         for target in self.places.same(schema) {
             total = total.saturating_add(self.cost(target, value));
         }
@@ -178,6 +209,27 @@ impl<'a> Places<'a> {
             }
         }
         places
+    }
+
+    /// See [`Shape::is_clear`].
+    fn are_clear(&self) -> bool {
+        let has_inner_address = nested(self.root).iter().any(|value| {
+            !std::ptr::eq(*value, self.root)
+                && ["$id", "id"]
+                    .iter()
+                    .any(|key| value.get(*key).is_some_and(Value::is_string))
+        });
+        nested(self.root).into_iter().all(|value| {
+            let references = REFERENCES
+                .iter()
+                .filter_map(|key| value.get(*key)?.as_str());
+            references.into_iter().all(|reference| {
+                let address = reference.split('#').next().unwrap_or_default();
+                let is_here = address.is_empty() && !has_inner_address;
+                let is_absolute = address.contains("://") && self.addresses.contains_key(address);
+                !reference.contains('%') && (is_here || is_absolute)
+            })
+        })
     }
 
     /// All that a schema is made of, references included.
@@ -252,6 +304,20 @@ impl<'a> Places<'a> {
             self.anchors.get(fragment).copied()
         }
     }
+}
+
+/// How many values there are in a value, itself included.
+pub(super) fn parts(value: &Value) -> usize {
+    let (mut count, mut open) = (0, vec![value]);
+    while let Some(value) = open.pop() {
+        count += 1;
+        match value {
+            Value::Array(items) => open.extend(items),
+            Value::Object(members) => open.extend(members.values()),
+            _ => {}
+        }
+    }
+    count
 }
 
 /// Whether a value is nested deeper than that.

@@ -149,6 +149,19 @@ impl Text<'_> {
         }
     }
 
+    /// How many values there are, this one included.
+    #[must_use]
+    pub fn parts(&self) -> usize {
+        match self {
+            Text::List(items) => 1 + items.iter().map(Text::parts).sum::<usize>(),
+            Text::Map(members) => {
+                let parts = members.iter().map(|(_, value)| value.parts());
+                1 + parts.sum::<usize>()
+            }
+            _ => 1,
+        }
+    }
+
     /// The same as a tree of its own.
     #[must_use]
     pub fn to_value(&self) -> Value {

@@ -125,6 +125,13 @@ fn plan_alone(text: &str, edit: &Edit) -> Option<Vec<Pending>> {
         Change::Append(_) => return None,
     };
     let segments = edit.at.segments();
+    // What lists hold is a matter of its own.
+    if segments
+        .iter()
+        .any(|segment| matches!(segment, Segment::Index(_)))
+    {
+        return None;
+    }
     let mut here = Cursor::new(text);
     for (depth, segment) in segments.iter().enumerate() {
         let (Segment::Member(name) | Segment::Key(name)) = segment else {

@@ -3,6 +3,7 @@
 use super::field::{FieldPath, Path};
 use serde_json::Value;
 use std::fmt::Write as _;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 /// Longest text of a bad value that a message repeats, in characters; the rest is cut and counted.
 const SHOWN_VALUE_MAX_CHARS: usize = 120;
@@ -61,6 +62,8 @@ pub struct Violation {
     /// Whether the annotation `webhook.cozystack.io/allow` lets the writer insist: only where the rule protects
     /// the writer from a mistake, never where it protects others from the writer.
     pub insistable: bool,
+    /// Tells what stands at the field where `found` does not tell it whole: another value there is another sin.
+    pub fingerprint: Option<u64>,
 }
 
 impl Violation {
@@ -76,6 +79,7 @@ impl Violation {
             found,
             detail: detail.into(),
             insistable: false,
+            fingerprint: None,
         }
     }
 
@@ -112,6 +116,7 @@ impl Violation {
             Some(kind.into()),
             format!("must be {expected}"),
         )
+        .about(found)
     }
 
     /// The field holds `found`, which is none of `supported`.
@@ -168,6 +173,13 @@ impl Violation {
         Violation::new(&Path::ROOT, Cause::Policy, None, message)
     }
 
+    /// The same violation, of just that value: it is no old sin once something else stands there.
+    #[must_use]
+    pub fn about(mut self, value: &Value) -> Violation {
+        self.fingerprint = Some(fingerprint(value));
+        self
+    }
+
     /// The writer may insist with the `allow` annotation.
     #[must_use]
     pub fn insistable(mut self) -> Violation {
@@ -211,8 +223,17 @@ impl Violation {
     pub fn is_same_sin(&self, old: &Violation) -> bool {
         self.cause == old.cause
             && self.found == old.found
+            && self.fingerprint == old.fingerprint
             && self.field.is_same_but_for_indexes(&old.field)
     }
+}
+
+/// The same for equal values, and for hardly any others.
+#[must_use]
+pub fn fingerprint(value: &Value) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.to_string().hash(&mut hasher);
+    hasher.finish()
 }
 
 fn shown(value: &Value) -> String {

@@ -27,15 +27,15 @@ pub fn check(
         if name == platform::NAME && !platform::VARIANTS.contains(&package.variant()) {
             refuse_variant(name, package, &platform::VARIANTS, verdict);
         }
-        return Ok(());
+        return values::check(name, package, None, request, verdict);
     };
     let Some(variant) = source.variant(package.variant()) else {
         let known: Vec<&str> = source.variants().map(Variant::name).collect();
         refuse_variant(name, package, &known, verdict);
-        return Ok(());
+        return values::check(name, package, None, request, verdict);
     };
     check_components(name, package, (source, variant), request, verdict)?;
-    values::check(name, package, variant, request, verdict)?;
+    values::check(name, package, Some(variant), request, verdict)?;
     warn_of_waiting(package, variant, request, verdict)
 }
 
