@@ -104,13 +104,18 @@ impl Companions for Machine {
     }
 
     fn concerned(&self, resource: &Resource, object: &Object, cluster: &dyn Cluster) -> Concerned {
-        let (index, key) = if *resource == SERVICES.resource {
+        let is_service = *resource == SERVICES.resource;
+        let (index, key) = if is_service {
             (&VIRTUAL_MACHINES_BY_LABEL, machines::selector_key(object))
         } else {
             (&VIRTUAL_MACHINES_BY_RELEASE, Some(object.display_name()))
         };
         let found = key.map(|key| cluster.find(&VIRTUAL_MACHINES, index, &key, usize::MAX));
+        let namesakes = service::namesakes(&object.name)
+            .filter(|_| is_service)
+            .filter_map(|name| cluster.get(&VIRTUAL_MACHINES, &object.namespace, name));
         let machines = found.into_iter().flat_map(|found| found.first);
+        let machines = machines.chain(namesakes);
         Concerned::These(
             machines
                 .map(|machine| (machine.namespace.clone(), machine.name.clone()))

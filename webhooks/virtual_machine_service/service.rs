@@ -6,7 +6,7 @@ use crate::contract::companions::{
 };
 use crate::contract::syntax::{dns_1035_label, label_value};
 use crate::contract::{Object, Standing, World};
-use crate::kinds::SERVICES;
+use crate::kinds::{SERVICES, VIRTUAL_MACHINES};
 use crate::machines::{self, CHART_LABELS, External, HOST_LABEL, LAUNCHER, LAUNCHER_LABEL};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -127,7 +127,7 @@ fn made(machine: &Object, external: External, world: &World<'_>) -> Option<Value
         "apiVersion": SERVICES.resource.api_version(),
         "kind": SERVICES.resource.kind,
         "metadata": {
-            "name": name(&machine.name, is_out_of_the_way),
+            "name": free_name(machine, is_out_of_the_way, world),
             "namespace": machine.namespace,
             "labels": object(&mut labels.into_iter()),
         },
@@ -135,21 +135,62 @@ fn made(machine: &Object, external: External, world: &World<'_>) -> Option<Value
     }))
 }
 
-/// The machine's own name, which is what the chart will use, or one that the chart never uses. A Service's name is a
-/// DNS label that begins with a letter; a machine's need not be one.
-fn name(machine: &str, is_out_of_the_way: bool) -> String {
+/// The name of the machine's Service: the first one, or the other where the first would stand in another machine's way,
+/// or that one's Service in its. Whichever it has it keeps, whatever comes and goes: people have written it down.
+fn free_name(machine: &Object, is_out_of_the_way: bool, world: &World<'_>) -> String {
+    let [first, other] = names(&machine.name, is_out_of_the_way);
+    let key = parent_key(WEBHOOK.declaration.id, &machine.namespace, &machine.name);
+    let live = |name: &str| world.cluster.get(&SERVICES, &machine.namespace, name);
+    let has = |service: Option<&Object>| Standing::of(service, &key) == Standing::Ours;
+    let at_first = live(&first);
+    if has(at_first.as_deref()) {
+        return first;
+    }
+    if has(live(&other).as_deref()) {
+        return other;
+    }
+    let is_anothers = at_first.is_some_and(|service| {
+        is_kept(&service) && Standing::of(Some(&service), &key) == Standing::Foreign
+    });
+    let is_another = || {
+        let found = world
+            .cluster
+            .get(&VIRTUAL_MACHINES, &machine.namespace, &first);
+        first != machine.name && found.is_some()
+    };
+    if is_anothers || is_another() {
+        other
+    } else {
+        first
+    }
+}
+
+/// The machines that may want that name first, whatever a Service of that name selects.
+pub fn namesakes(service: &str) -> impl Iterator<Item = &str> {
+    [Some(service), service.strip_suffix(INTERNAL_SUFFIX)]
+        .into_iter()
+        .flatten()
+}
+
+/// The machine's own name, which is what the chart will use, or one that its chart never uses; and a second one, for
+/// where something of another machine has the first. A Service's name is a DNS label that begins with a letter; a
+/// machine's need not be one.
+fn names(machine: &str, is_out_of_the_way: bool) -> [String; 2] {
     let suffix = if is_out_of_the_way {
         INTERNAL_SUFFIX
     } else {
         ""
     };
-    let own = format!("{machine}{suffix}");
-    if dns_1035_label(&own).is_none() {
-        return own;
-    }
     let dashed = machine.replace('.', "-");
     let kept = machines::cut(&dashed, NAME_MAX_BYTES - suffix.len());
-    format!("vm-{kept}-{}{suffix}", machines::digest(machine, 8))
+    let hashed = |text: &str| format!("vm-{kept}-{}{suffix}", machines::digest(text, 8));
+    let own = format!("{machine}{suffix}");
+    if dns_1035_label(&own).is_none() {
+        [own, hashed(machine)]
+    } else {
+        // No machine has a slash in its name.
+        [hashed(machine), hashed(&format!("{machine}/"))]
+    }
 }
 
 #[cfg(test)]
@@ -160,24 +201,34 @@ mod tests {
     fn names_are_dns_labels() {
         let long = "x".repeat(253);
         for (machine, is_out_of_the_way, expected) in [
-            ("web", false, "web"),
-            ("web", true, "web-internal"),
-            ("1web", false, "vm-1web-bac40f31"),
-            ("web.a", false, "vm-web-a-723c05b2"),
-            ("web.a", true, "vm-web-a-723c05b2-internal"),
+            ("web", false, ["web", "vm-web-WEB"]),
+            ("web", true, ["web-internal", "vm-web-WEB-internal"]),
+            ("1web", false, ["vm-1web-bac40f31", "vm-1web-SLASH"]),
+            ("web.a", false, ["vm-web-a-723c05b2", "vm-web-a-SLASH"]),
+            (
+                "web.a",
+                true,
+                ["vm-web-a-723c05b2-internal", "vm-web-a-SLASH-internal"],
+            ),
         ] {
-            assert_eq!(name(machine, is_out_of_the_way), expected);
+            let slash = machines::digest(&format!("{machine}/"), 8);
+            let web = machines::digest("web", 8);
+            let expected = expected.map(|name| name.replace("SLASH", &slash).replace("WEB", &web));
+            assert_eq!(names(machine, is_out_of_the_way), expected);
         }
         let dotted = format!("{}.{}", "y".repeat(49), "z".repeat(80));
         for machine in [&long, &dotted, &"w".repeat(63), &"w".repeat(60)] {
             for is_out_of_the_way in [false, true] {
-                let name = name(machine, is_out_of_the_way);
-                assert_eq!(dns_1035_label(&name), None, "{name}");
-                assert_eq!(name.ends_with(INTERNAL_SUFFIX), is_out_of_the_way);
+                let names = names(machine, is_out_of_the_way);
+                assert_ne!(names[0], names[1]);
+                for name in names {
+                    assert_eq!(dns_1035_label(&name), None, "{name}");
+                    assert_eq!(name.ends_with(INTERNAL_SUFFIX), is_out_of_the_way);
+                }
             }
         }
-        assert_eq!(name(&"w".repeat(63), false), "w".repeat(63));
+        assert_eq!(names(&"w".repeat(63), false)[0], "w".repeat(63));
         // The hash tells apart what the cut makes equal.
-        assert_ne!(name("a.b", false), name("a-b.", false));
+        assert_ne!(names("a.b", false), names("a-b.", false));
     }
 }

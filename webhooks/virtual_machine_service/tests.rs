@@ -177,8 +177,9 @@ enum Step {
     Look(usize, usize),
 }
 
-const MACHINES: [&str; 4] = ["web", "db", "a.b", "1st"];
-const OTHERS: [&str; 4] = ["front", "back", "web", "vm-a-b-2e7336dc"];
+// One is called as the Service of another may be.
+const MACHINES: [&str; 5] = ["web", "db", "a.b", "1st", "web-internal"];
+const OTHERS: [&str; 5] = ["front", "back", "web", "vm-a-b-2e7336dc", "web-internal"];
 
 fn any_place() -> impl Strategy<Value = (usize, usize)> {
     (0..NAMESPACES.len(), 0..MACHINES.len())
@@ -337,6 +338,49 @@ fn is_covered(machine: &Object) -> bool {
             .is_null()
 }
 
+/// Every machine that is to have one has a Service, and one of ours only where nobody else made one.
+fn all_have_a_service(world: &Everything) -> Result<(), TestCaseError> {
+    for machine in world.all(&VIRTUAL_MACHINES) {
+        let key = parent_key(WEBHOOK.declaration.id, &machine.namespace, &machine.name);
+        let ours: Vec<_> = world
+            .all(&SERVICES)
+            .filter(|service| Standing::of(Some(service.as_ref()), &key) == Standing::Ours)
+            .collect();
+        let is_selected = world
+            .all(&SERVICES)
+            .any(|service| !is_companion(service) && selects(service, machine));
+        if is_selected {
+            prop_assert!(
+                ours.is_empty() || !is_covered(machine),
+                "doubled: {machine:?}"
+            );
+            continue;
+        }
+        if !is_covered(machine) || External::of(machine, world) == External::Yes {
+            prop_assert!(
+                ours.is_empty() || machine.value["metadata"]["deletionTimestamp"].is_string()
+            );
+            continue;
+        }
+        let child = Object::of(wanted(world, machine).remove(0)).unwrap();
+        let live = world.get(&SERVICES, &child.namespace, &child.name);
+        match Standing::of(live.as_deref(), &key) {
+            Standing::Ours => {
+                prop_assert_eq!(ours.len(), 1);
+                prop_assert!(selects(ours[0], machine), "{machine:?}");
+            }
+            // Only somebody else's Service stands in its way, never that of another machine.
+            standing => prop_assert!(
+                matches!(standing, Standing::Foreign | Standing::Released)
+                    && live.is_some_and(|live| !is_companion(&live))
+                    && ours.is_empty(),
+                "without a Service: {machine:?}"
+            ),
+        }
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -350,37 +394,17 @@ proptest! {
         let mut backwards = world.clone();
         settle(&mut world, |_| {});
         settle(&mut backwards, |machines| machines.reverse());
-        prop_assert_eq!(&world.0, &backwards.0, "the order does not matter");
-        prop_assert_eq!(theirs(&world), others, "what is somebody else's stays as it is");
-        for machine in world.all(&VIRTUAL_MACHINES) {
-            let key = parent_key(WEBHOOK.declaration.id, &machine.namespace, &machine.name);
-            let ours: Vec<_> = world
-                .all(&SERVICES)
-                .filter(|service| Standing::of(Some(service.as_ref()), &key) == Standing::Ours)
-                .collect();
-            let is_selected = world
-                .all(&SERVICES)
-                .any(|service| !is_companion(service) && selects(service, machine));
-            if is_selected {
-                prop_assert!(ours.is_empty() || !is_covered(machine) , "doubled: {machine:?}");
-                continue;
-            }
-            if !is_covered(machine) || External::of(machine, &world) == External::Yes {
-                prop_assert!(ours.is_empty() || machine.value["metadata"]["deletionTimestamp"].is_string());
-                continue;
-            }
-            let child = Object::of(wanted(&world, machine).remove(0)).unwrap();
-            let live = world.get(&SERVICES, &child.namespace, &child.name);
-            match Standing::of(live.as_deref(), &key) {
-                Standing::Ours => {
-                    prop_assert_eq!(ours.len(), 1);
-                    prop_assert!(selects(ours[0], machine), "{machine:?}");
-                }
-                standing => prop_assert!(
-                    matches!(standing, Standing::Foreign | Standing::Released) && ours.is_empty(),
-                    "without a Service: {machine:?}"
-                ),
-            }
+        // Of two that want one name the first one has it, and keeps it.
+        let has_one = |world: &Everything| -> BTreeSet<String> {
+            let companions = world.all(&SERVICES).filter(|service| is_companion(service));
+            companions
+                .map(|service| service.text(&["metadata", "annotations", "webhook.cozystack.io/parent"]).unwrap().to_owned())
+                .collect()
+        };
+        prop_assert_eq!(has_one(&world), has_one(&backwards), "the order does not matter");
+        for world in [&world, &backwards] {
+            prop_assert_eq!(&theirs(world), &others, "what is somebody else's stays as it is");
+            all_have_a_service(world)?;
         }
     }
 

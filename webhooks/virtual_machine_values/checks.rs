@@ -108,7 +108,7 @@ fn check_ports(values: &Map<String, Value>, facts: &Facts, path: &Path<'_>, verd
         }
     }
     if facts.external == External::No {
-        // Nobody looks at them yet.
+        // The chart renders none of them yet; once it is to, they are refused.
         for violation in violations {
             verdict.warn(violation.message());
         }
@@ -155,21 +155,29 @@ fn check_running(
         }
         return;
     }
-    let is_halted = values
-        .get("runStrategy")
-        .is_some_and(|strategy| strategy == "Halted");
-    if running.as_bool() == Some(!is_halted) {
+    let strategy = match values.get("runStrategy") {
+        // Helm takes the default away, and the chart looks at the other one.
+        Some(Value::Null) => return,
+        strategy => strategy,
+    };
+    let meaning = running
+        .as_bool()
+        .map(|runs| if runs { "Always" } else { "Halted" });
+    if meaning.is_some_and(|meaning| strategy.map_or(meaning == "Always", |set| set == meaning)) {
         verdict.warn(
             "spec.values.running: has no effect, only runStrategy counts (spec.running of the application)",
         );
-    } else {
-        let wanted = if running == false { "Halted" } else { "Always" };
-        verdict.refuse(Violation::invalid(
-            path,
-            running.clone(),
-            format!(
-                "has no effect, only runStrategy counts: set it to {wanted} (spec.running of the application)"
-            ),
-        ));
+        return;
     }
+    let remedy = match (strategy, meaning) {
+        (None, Some(_)) => "set it to Halted",
+        _ => "take this out",
+    };
+    verdict.refuse(Violation::invalid(
+        path,
+        running.clone(),
+        format!(
+            "has no effect, only runStrategy counts: {remedy} (spec.running of the application)"
+        ),
+    ));
 }

@@ -79,12 +79,12 @@ static REFUSALS: [Refusal; 9] = [
     refusal(
         "spec.values.externalPorts[*]",
         "must be a whole number from 1 to 65535",
-        "Write a port number, without quotes.",
+        "Write a port number, without quotes. While `external` is false the chart renders no port, so this is a warning.",
     ),
     refusal(
         "spec.values.externalPorts[*]",
         "is listed before",
-        "Take the second one away: a Service has each port once.",
+        "Take the second one away: a Service has each port once. While `external` is false the chart renders no port, so this is a warning.",
     ),
     refusal(
         "spec.values.disks[*]",
@@ -99,7 +99,7 @@ static REFUSALS: [Refusal; 9] = [
     refusal(
         "spec.values.running",
         "only runStrategy counts",
-        "Set `runStrategy` to `Halted` or `Always` instead.",
+        "Take `running` out where there is a `runStrategy`; where there is none, set `runStrategy` to `Halted` instead.",
     ),
 ];
 
