@@ -65,11 +65,15 @@ impl Subject {
 
     /// Its condition, when it has one that is about its present spec.
     pub fn ready(&self, plane: &Plane) -> Option<Ready> {
+        self.condition(plane, "Ready")
+    }
+
+    fn condition(&self, plane: &Plane, kind: &str) -> Option<Ready> {
         let object = self.get(plane);
         let conditions = object["status"]["conditions"].as_array()?;
         let condition = conditions
             .iter()
-            .find(|condition| condition["type"] == "Ready")?;
+            .find(|condition| condition["type"] == kind)?;
         if condition["observedGeneration"] != object["metadata"]["generation"] {
             return None;
         }
@@ -101,11 +105,24 @@ impl Subject {
         self.wait(plane, "it is ready", |ready| ready.status == "True")
     }
 
-    /// Waits until it has failed with this sentence.
+    /// Waits until it has failed with this sentence. Once a release is rolled back, its readiness speaks of that alone.
     pub fn wait_failed(&self, plane: &Plane, sentence: &str) -> Ready {
-        self.wait(plane, sentence, |ready| {
-            ready.status == "False" && ready.message.contains(sentence)
-        })
+        let end = Instant::now() + RECONCILE_TIME;
+        loop {
+            let found: Vec<Ready> = ["Ready", "Released"]
+                .iter()
+                .filter_map(|kind| self.condition(plane, kind))
+                .collect();
+            let is_it = |one: &&Ready| one.status == "False" && one.message.contains(sentence);
+            if let Some(it) = found.iter().find(is_it) {
+                return it.clone();
+            }
+            assert!(
+                Instant::now() < end,
+                "{self:?}: not in time: {sentence}: {found:?}"
+            );
+            std::thread::sleep(POLL);
+        }
     }
 
     /// Has it reconciled now and waits until that is done, however it ends.
