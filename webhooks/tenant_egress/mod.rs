@@ -183,7 +183,7 @@ static REFUSALS: [Refusal; 9] = [
     refusal("names no namespace", "Name the namespace of the Service."),
     refusal(
         "is not readable",
-        "Write matchLabels and matchExpressions with In, NotIn, Exists or DoesNotExist.",
+        "Write matchLabels and matchExpressions with In, NotIn, Exists or DoesNotExist, and each key in one form: <key>, k8s:<key> or any:<key>.",
     ),
 ];
 

@@ -178,8 +178,8 @@ pub fn of_network_policy(policy: &Value, request: &Request<'_>) -> Result<Vec<Vi
                 continue;
             }
             match Selector::of_peer(peer) {
-                Some(selector) => judge.selector(&selector, &path, &mut violations),
-                None => judge.refuse(&path, UNREADABLE, &mut violations),
+                Ok(selector) => judge.selector(&selector, &path, &mut violations),
+                Err(why) => judge.refuse(&path, unreadable(&why), &mut violations),
             }
         }
     }
@@ -187,7 +187,10 @@ pub fn of_network_policy(policy: &Value, request: &Request<'_>) -> Result<Vec<Vi
 }
 
 const NO_DESTINATION: &str = "names no destination, and so reaches pods of any tenant";
-const UNREADABLE: &str = "is not readable, and may reach pods of any tenant";
+
+fn unreadable(why: &str) -> String {
+    format!("{why}, and may reach pods of any tenant")
+}
 
 fn has(object: &Map<String, Value>, member: &str) -> bool {
     object.get(member).is_some_and(|value| !value.is_null())
@@ -206,7 +209,7 @@ fn subjects(spec: &Map<String, Value>) -> Vec<Subject> {
             vec![Subject::Any]
         };
     };
-    let Some(selector) = Selector::of_cilium(selector) else {
+    let Ok(selector) = Selector::of_cilium(selector) else {
         return vec![Subject::Any];
     };
     if selector.selects_no_pod() {
@@ -287,15 +290,15 @@ impl Judge<'_> {
         for (index, selector) in items("toEndpoints") {
             let path = endpoints.index(index);
             match Selector::of_cilium(selector) {
-                None => self.refuse(&path, UNREADABLE, violations),
-                Some(selector) if selector.is_reserved() => self.refuse(
+                Err(why) => self.refuse(&path, unreadable(&why), violations),
+                Ok(selector) if selector.is_reserved() => self.refuse(
                     &path,
                     "has a reserved: key, and so reaches pods of any tenant: name what is no pod under toEntities",
                     violations,
                 ),
                 // It gets the namespace of the policy.
-                Some(selector) if is_namespaced && !selector.names_namespaces() => {}
-                Some(selector) => self.selector(&selector, &path, violations),
+                Ok(selector) if is_namespaced && !selector.names_namespaces() => {}
+                Ok(selector) => self.selector(&selector, &path, violations),
             }
         }
         let entities = path.member("toEntities");
