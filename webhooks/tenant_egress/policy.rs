@@ -7,7 +7,7 @@
 //! follows `=` is dropped, and of two spellings of one key in `matchLabels` either may be left. A selector with such keys
 //! is not read: it may mean anything.
 
-use crate::tenants::TENANT_LABEL_PREFIX;
+use crate::tenants::{SYSTEM_LABEL, TENANT_LABEL_PREFIX};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 
@@ -16,7 +16,6 @@ const NAMESPACE_KEY: &str = "io.kubernetes.pod.namespace";
 const NAMESPACE_LABEL_PREFIX: &str = "io.cilium.k8s.namespace.labels";
 /// The label of every namespace that holds its name.
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
-const SYSTEM_LABEL: &str = "cozystack.io/system";
 
 /// What a key of a selector is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

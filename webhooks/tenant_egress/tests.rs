@@ -3,7 +3,7 @@
 
 use super::{CLUSTERWIDE_POLICIES, COMPANION, TenantEgress, WEBHOOK};
 use crate::contract::{
-    Companions, Deadline, Mutate, Object, Operation, Request, Settings, Validate, Verdict,
+    Companions, Deadline, Fault, Mutate, Object, Operation, Request, Settings, Validate, Verdict,
     Violation, World, edit,
 };
 use crate::kinds::NAMESPACES;
@@ -321,11 +321,21 @@ fn raw(value: &Value) -> Box<RawValue> {
 }
 
 /// Asks about an ordinary user's policy.
-fn ask<T>(policy: &Value, model: &Model, ask: impl FnOnce(&Request<'_>) -> T) -> T {
+fn ask<T>(policy: &Value, model: &Model, question: impl FnOnce(&Request<'_>) -> T) -> T {
+    let deadline = Deadline::after(Duration::from_mins(1));
+    ask_until(deadline, policy, model, question)
+}
+
+fn ask_until<T>(
+    deadline: Deadline,
+    policy: &Value,
+    model: &Model,
+    question: impl FnOnce(&Request<'_>) -> T,
+) -> T {
     let (around, settings) = (around(model), Settings::default());
     let object = raw(policy);
     let user = raw(&json!({"username": "anna", "groups": ["system:authenticated"]}));
-    ask(&Request {
+    question(&Request {
         operation: Operation::Create,
         group: "cilium.io",
         version: "v2",
@@ -339,7 +349,7 @@ fn ask<T>(policy: &Value, model: &Model, ask: impl FnOnce(&Request<'_>) -> T) ->
         explains: false,
         cluster: &around,
         settings: settings.of(&WEBHOOK.declaration),
-        deadline: Deadline::after(Duration::from_mins(1)),
+        deadline,
     })
 }
 
@@ -726,9 +736,10 @@ proptest! {
         let (key, policy) = extra_policy(&extra, 0, &model);
         let refused = violations(&policy, &model);
         let find = |name: &str| model.tenants.iter().find(|tenant| tenant.name == name);
+        // The chart writes each key once, so that nobody's luck decides.
+        let before = reached(&model);
         for winner in [Winner::First, Winner::Last] {
             let mut model = Model { winner, ..model.clone() };
-            let before = reached(&model);
             model.policies.insert(key.clone(), policy.clone());
             let after = reached(&model);
             let gained = after.difference(&before);
@@ -792,4 +803,95 @@ fn very_many_sins_are_bounded() {
     let started = std::time::Instant::now();
     assert_eq!(violations(&policy, &model).len(), 100);
     assert!(started.elapsed() < Duration::from_secs(10));
+}
+
+/// How many violations a policy has, as far as that is found out until the deadline.
+fn judged(deadline: Deadline, policy: &Value) -> Result<usize, Fault> {
+    let model = tree(&[]);
+    let mut verdict = Verdict::default();
+    ask_until(deadline, policy, &model, |request| {
+        TenantEgress.validate(request, &mut verdict)
+    })?;
+    Ok(verdict.violations.len())
+}
+
+fn soon() -> Deadline {
+    Deadline::after(Duration::from_secs(2))
+}
+
+fn clusterwide(subjects: &[String], egress: &[Value]) -> Value {
+    json!({
+        "apiVersion": "cilium.io/v2", "kind": "CiliumClusterwideNetworkPolicy", "metadata": {"name": "many"},
+        "spec": {
+            "endpointSelector": {"matchExpressions": [
+                {"key": "io.kubernetes.pod.namespace", "operator": "In", "values": subjects}]},
+            "egress": egress,
+        },
+    })
+}
+
+#[test]
+fn who_is_named_a_thousand_times_is_looked_at_once() {
+    let subjects = vec!["tenant-b".to_owned(); 1_000];
+    let names = vec!["tenant-b-c"; 1_000];
+    let rule = json!({"toEndpoints": [{"matchExpressions": [
+        {"key": "io.kubernetes.pod.namespace", "operator": "In", "values": names}]}]});
+    // So few comparisons that they hold nobody up.
+    let policy = clusterwide(&subjects, &[rule]);
+    let started = std::time::Instant::now();
+    assert!(matches!(judged(soon().brief(), &policy), Ok(0)));
+    assert!(started.elapsed() < Duration::from_secs(2));
+}
+
+#[test]
+fn a_million_comparisons_are_moved_out_of_the_way_and_end_in_time() {
+    let subjects: Vec<String> = (0..1_000)
+        .map(|number| format!("tenant-b{number}"))
+        .collect();
+    let names: Vec<String> = (0..1_000)
+        .map(|number| format!("tenant-b0-c{number}"))
+        .collect();
+    let shared =
+        json!({"io.kubernetes.pod.namespace": "tenant-root", "cozystack.io/service": "ingress"});
+    let harmless = json!({"toEndpoints": vec![json!({"matchLabels": shared}); 1_000]});
+    let strange = json!({"toEndpoints": [{"matchExpressions": [
+        {"key": "io.kubernetes.pod.namespace", "operator": "In", "values": names}]}]});
+    let policy = clusterwide(&subjects, &[harmless.clone(), strange]);
+    assert!(matches!(
+        judged(soon().brief(), &policy),
+        Err(Fault::TakesLong)
+    ));
+    let later = Deadline::after(Duration::from_secs(20));
+    assert!(matches!(judged(later, &policy), Ok(1)));
+    // However many there are, the deadline holds.
+    let started = std::time::Instant::now();
+    let endless = clusterwide(&subjects, &vec![harmless; 20]);
+    let short = Deadline::after(Duration::from_millis(100));
+    assert!(matches!(
+        judged(short, &endless),
+        Err(Fault::DeadlineExceeded)
+    ));
+    assert!(started.elapsed() < Duration::from_secs(10));
+}
+
+/// What is the same for all rules is not read again for each.
+#[test]
+fn very_many_rules_beside_a_long_selector_are_bounded() {
+    let words: Vec<String> = (0..10_000).map(|number| format!("word-{number}")).collect();
+    let selector = json!({"matchExpressions": [{"key": "app", "operator": "In", "values": words}]});
+    let policy = |peer: Value| {
+        json!({
+            "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+            "metadata": {"name": "many", "namespace": "tenant-a"},
+            "spec": {"podSelector": selector, "egress": vec![json!({"to": [peer]}); 5_000]},
+        })
+    };
+    assert!(matches!(
+        judged(soon(), &policy(json!({"podSelector": {}}))),
+        Ok(0)
+    ));
+    assert!(matches!(
+        judged(soon(), &policy(json!({"namespaceSelector": {}}))),
+        Ok(100)
+    ));
 }
