@@ -23,6 +23,8 @@ pub const TENANT_LABEL_PREFIX: &str = "tenant.cozystack.io/";
 pub const MODULE_LABEL_PREFIX: &str = "namespace.cozystack.io/";
 /// The label that says under which domain the tenant's applications are found.
 pub const HOST_LABEL: &str = "namespace.cozystack.io/host";
+/// The label of the platform's own namespaces: policies about those are not judged.
+pub const SYSTEM_LABEL: &str = "cozystack.io/system";
 /// Kind of the applications that are tenants.
 const TENANT_KIND: &str = "Tenant";
 /// A chain of more tenants than this is none: their names alone would not fit in 63 characters.

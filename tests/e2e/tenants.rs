@@ -709,6 +709,31 @@ fn ways_out() -> Vec<(Value, &'static str)> {
             "has a reserved: key",
         ),
         (
+            to(json!({"matchLabels": {format!("{NAMESPACE_KEY}="): "tenant-a"}})),
+            "is not readable by its key",
+        ),
+        (
+            to(json!({"matchLabels": {":io.kubernetes.pod.namespace": "tenant-a"}})),
+            "is not readable by its key",
+        ),
+        (
+            to(json!({"matchLabels": {"k8s.io.kubernetes.pod:namespace": "tenant-a"}})),
+            "is not readable by its key",
+        ),
+        (
+            expression("$nothing", "DoesNotExist", json!([])),
+            "is not readable by its key",
+        ),
+        (
+            expression("reserved.nothing", "DoesNotExist", json!([])),
+            "is not readable by its key",
+        ),
+        (
+            to(json!({"matchLabels": {
+                "io.kubernetes.pod.namespace": "tenant-b", "any:io.kubernetes.pod.namespace": "tenant-a"}})),
+            "are one key",
+        ),
+        (
             json!({"toEntities": ["cluster"]}),
             "cluster reaches pods of any tenant",
         ),
@@ -919,6 +944,13 @@ fn network_policies(cluster: &Cluster, tried: &mut usize) {
         (
             space(json!({"matchLabels": {name: "tenant-root"}})),
             "reaches all pods of tenant-root",
+        ),
+        (
+            json!({"to": [{
+                "namespaceSelector": {"matchLabels": {name: "tenant-b"}},
+                "podSelector": {"matchLabels": {format!("io.cilium.k8s.namespace.labels.{name}"): "tenant-a"}},
+            }]}),
+            "is not readable by its key",
         ),
         (json!({}), "names no destination"),
         (json!({"ports": [{"port": 443}]}), "names no destination"),

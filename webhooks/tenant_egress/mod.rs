@@ -18,7 +18,8 @@ use crate::contract::{
 };
 use crate::kinds::NAMESPACES;
 use crate::tenants::{
-    self, Ancestors, ROOT, TRUSTED_GROUPS, TRUSTED_USERS_SETTING, is_tenant, is_trusted, release,
+    self, Ancestors, ROOT, TRUSTED_GROUPS, TRUSTED_USERS_SETTING, Trouble, is_tenant, is_trusted,
+    release,
 };
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -183,7 +184,7 @@ static REFUSALS: [Refusal; 9] = [
     refusal("names no namespace", "Name the namespace of the Service."),
     refusal(
         "is not readable",
-        "Write matchLabels and matchExpressions with In, NotIn, Exists or DoesNotExist.",
+        "Write matchLabels and matchExpressions with In, NotIn, Exists or DoesNotExist, and each key in one form: <key>, k8s:<key> or any:<key>.",
     ),
 ];
 
@@ -328,8 +329,10 @@ impl Companions for TenantEgress {
             return Ok(Some(desired));
         }
         let ancestors = Ancestors::of(tenant, Some(parent), world.cluster);
-        // A parent that is not there yet may come.
-        desired.requeue_after = ancestors.trouble.is_some().then_some(LOOK_AGAIN);
+        // A parent that is not there yet may come. A chain that has another trouble stays as it is until somebody
+        // changes it.
+        let may_come = matches!(ancestors.trouble, Some(Trouble::Missing(_)));
+        desired.requeue_after = may_come.then_some(LOOK_AGAIN);
         let needs = || needs::needs(tenant, Some(parent), world.cluster);
         let name = format!("{tenant}{EGRESS_SUFFIX}");
         let key = parent_key(WEBHOOK.declaration.id, "", tenant);

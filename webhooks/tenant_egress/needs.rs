@@ -153,7 +153,7 @@ pub fn home(tenant: &str, policy: &Value, cluster: &dyn Cluster) -> Option<Field
 
 fn is_about_all_of(tenant: &str, spec: &Map<String, Value>, cluster: &dyn Cluster) -> bool {
     spec.get("endpointSelector")
-        .and_then(Selector::of_cilium)
+        .and_then(|selector| Selector::of_cilium(selector).ok())
         .is_some_and(|selector| {
             let mut requirements = selector.0.iter();
             requirements.all(|requirement| is_namespace(tenant, requirement, cluster))
@@ -203,7 +203,7 @@ fn brings(rule: &Map<String, Value>, need: &Need, cluster: &dyn Cluster) -> bool
     match destinations.as_slice() {
         [] => has_ports && rule.len() == 1,
         ["toEndpoints"] => items("toEndpoints")
-            .filter_map(Selector::of_cilium)
+            .filter_map(|selector| Selector::of_cilium(selector).ok())
             .any(|selector| {
                 let mut requirements = selector.0.iter();
                 requirements.all(|requirement| is_met(need, requirement, cluster))
@@ -275,8 +275,10 @@ pub fn denied(tenant: &str, needs: &[Need], policy: &Value, cluster: &dyn Cluste
     let rules: Vec<&Map<String, Value>> = specs(policy)
         .into_iter()
         .filter(|(_, spec)| {
-            let selector = spec.get("endpointSelector").and_then(Selector::of_cilium);
-            selector.is_none_or(|selector| may_select(&selector, tenant, None, cluster))
+            let selector = spec.get("endpointSelector").map(Selector::of_cilium);
+            selector
+                .and_then(Result::ok)
+                .is_none_or(|selector| may_select(&selector, tenant, None, cluster))
         })
         .flat_map(|(_, spec)| list(spec.get("egressDeny")).unwrap_or_default())
         .filter_map(Value::as_object)
@@ -298,7 +300,7 @@ fn may_reach(rule: &Map<String, Value>, need: &Need, cluster: &dyn Cluster) -> b
         .into_iter()
         .any(|destination| match destination {
             "toEndpoints" => items(destination).any(|selector| {
-                Selector::of_cilium(selector).is_none_or(|selector| {
+                Selector::of_cilium(selector).ok().is_none_or(|selector| {
                     may_select(&selector, &need.tenant, Some(need.shared), cluster)
                 })
             }),

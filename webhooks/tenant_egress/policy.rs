@@ -2,16 +2,20 @@
 //!
 //! How selectors are read is Cilium's own way (1.18, `getEndpointSelector`): a selector of a namespaced policy gets the
 //! policy's namespace, unless one of its keys is about namespaces or reserved.
+//!
+//! Its keys have forms that nobody needs (`GetExtendedKeyFrom`): a source may be empty or reserved in three spellings, what
+//! follows `=` is dropped, and of two spellings of one key in `matchLabels` either may be left. A selector with such keys
+//! is not read: it may mean anything.
 
-use crate::tenants::TENANT_LABEL_PREFIX;
+use crate::tenants::{SYSTEM_LABEL, TENANT_LABEL_PREFIX};
 use serde_json::{Map, Value};
+use std::collections::HashMap;
 
 const NAMESPACE_KEY: &str = "io.kubernetes.pod.namespace";
 /// Cilium looks for this beginning without a dot behind it.
 const NAMESPACE_LABEL_PREFIX: &str = "io.cilium.k8s.namespace.labels";
 /// The label of every namespace that holds its name.
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
-const SYSTEM_LABEL: &str = "cozystack.io/system";
 
 /// What a key of a selector is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,22 +30,42 @@ pub enum Key<'a> {
     Label(&'a str),
 }
 
+/// What keeps a selector from being read, as the predicate of a sentence.
+pub type Unreadable = String;
+
+const NOT_READABLE: &str = "is not readable";
+
+/// A key of a selector of Cilium by source and name, as Cilium tells keys apart; none in a form that is not read.
+fn extended(key: &str) -> Option<(&str, &str)> {
+    if key.starts_with(['$', ':']) || key.starts_with("reserved.") || key.contains('=') {
+        return None;
+    }
+    let (source, name) = key.split_once(':').unwrap_or(("any", key));
+    // A dot comes between source and name, so one in the source moves the border.
+    let is_clear = !source.contains('.');
+    // Early releases select everything by this.
+    let is_everything = source == "reserved" && name == "all";
+    (is_clear && !is_everything).then_some((source, name))
+}
+
 impl<'a> Key<'a> {
-    fn of_cilium(key: &'a str) -> Key<'a> {
-        if key.starts_with("reserved:") {
-            return Key::Reserved;
-        }
-        let key = key
-            .strip_prefix("any:")
-            .or_else(|| key.strip_prefix("k8s:"))
-            .unwrap_or(key);
-        if key == NAMESPACE_KEY {
-            return Key::Namespace;
-        }
-        match key.strip_prefix(NAMESPACE_LABEL_PREFIX) {
-            Some(label) => Key::of_namespace(label.strip_prefix('.').unwrap_or(label)),
-            None => Key::Label(key),
-        }
+    fn of_cilium(key: &'a str) -> Option<Key<'a>> {
+        let (source, name) = extended(key)?;
+        Some(match source {
+            "reserved" => Key::Reserved,
+            "any" | "k8s" if name == NAMESPACE_KEY => Key::Namespace,
+            "any" | "k8s" => match name.strip_prefix(NAMESPACE_LABEL_PREFIX) {
+                Some(label) => Key::of_namespace(label.strip_prefix('.').unwrap_or(label)),
+                None => Key::Label(name),
+            },
+            _ => Key::Label(key),
+        })
+    }
+
+    /// A key of a NetworkPolicy's `podSelector`; none where it gets in the way of what Cilium makes of the namespace.
+    fn of_pod(key: &'a str) -> Option<Key<'a>> {
+        let is_of_ours = key == NAMESPACE_KEY || key.starts_with(NAMESPACE_LABEL_PREFIX);
+        (!is_of_ours).then_some(Key::Label(key))
     }
 
     fn of_namespace(label: &'a str) -> Key<'a> {
@@ -110,21 +134,38 @@ impl Requirement<'_> {
 pub struct Selector<'a>(pub Vec<Requirement<'a>>);
 
 impl<'a> Selector<'a> {
-    /// A selector of Cilium; none when it is not readable.
-    pub fn of_cilium(value: &'a Value) -> Option<Selector<'a>> {
-        read(value, Key::of_cilium).map(Selector)
+    /// A selector of Cilium.
+    ///
+    /// # Errors
+    /// Why it is not readable.
+    pub fn of_cilium(value: &'a Value) -> Result<Selector<'a>, Unreadable> {
+        let selector = read(value, Key::of_cilium)?;
+        let mut spellings = HashMap::new();
+        for key in keys(value) {
+            let Some(extended) = extended(key) else {
+                continue;
+            };
+            let first = *spellings.entry(extended).or_insert(key);
+            if first != key {
+                return Err(format!("{NOT_READABLE}: {first} and {key} are one key"));
+            }
+        }
+        Ok(Selector(selector))
     }
 
-    /// The selectors of a NetworkPolicy's peer together; none when they are not readable.
-    pub fn of_peer(peer: &'a Map<String, Value>) -> Option<Selector<'a>> {
+    /// The selectors of a NetworkPolicy's peer together.
+    ///
+    /// # Errors
+    /// Why they are not readable.
+    pub fn of_peer(peer: &'a Map<String, Value>) -> Result<Selector<'a>, Unreadable> {
         let mut requirements = Vec::new();
-        if let Some(pods) = peer.get("podSelector") {
-            requirements.extend(read(pods, Key::Label)?);
+        if let Some(pods) = peer.get("podSelector").filter(|value| !value.is_null()) {
+            requirements.extend(read(pods, Key::of_pod)?);
         }
         if let Some(namespaces) = peer.get("namespaceSelector") {
-            requirements.extend(read(namespaces, Key::of_namespace)?);
+            requirements.extend(read(namespaces, |key| Some(Key::of_namespace(key)))?);
         }
-        Some(Selector(requirements))
+        Ok(Selector(requirements))
     }
 
     /// Whether some key names something that is no pod.
@@ -191,37 +232,60 @@ impl<'a> Bound<'a> {
     }
 }
 
-fn read<'a>(selector: &'a Value, key: impl Fn(&'a str) -> Key<'a>) -> Option<Vec<Requirement<'a>>> {
-    let selector = selector.as_object()?;
+fn read<'a>(
+    selector: &'a Value,
+    key: impl Fn(&'a str) -> Option<Key<'a>>,
+) -> Result<Vec<Requirement<'a>>, Unreadable> {
+    let form = || NOT_READABLE.to_owned();
+    let key = |name| key(name).ok_or_else(|| format!("{NOT_READABLE} by its key {name:?}"));
+    let selector = selector.as_object().ok_or_else(form)?;
     let mut requirements = Vec::new();
     match selector.get("matchLabels") {
         None | Some(Value::Null) => {}
         Some(labels) => {
-            for (name, value) in labels.as_object()? {
+            for (name, value) in labels.as_object().ok_or_else(form)? {
                 requirements.push(Requirement {
-                    key: key(name),
-                    operator: Operator::In(vec![value.as_str()?]),
+                    key: key(name)?,
+                    operator: Operator::In(vec![value.as_str().ok_or_else(form)?]),
                 });
             }
         }
     }
-    for expression in list(selector.get("matchExpressions"))? {
-        let name = expression.get("key")?.as_str()?;
-        let values = list(expression.get("values"))?;
-        let values: Option<Vec<&str>> = values.iter().map(Value::as_str).collect();
-        let operator = match expression.get("operator")?.as_str()? {
-            "In" => Operator::In(values?),
-            "NotIn" => Operator::NotIn(values?),
-            "Exists" => Operator::Exists,
-            "DoesNotExist" => Operator::Absent,
-            _ => return None,
-        };
+    for expression in list(selector.get("matchExpressions")).ok_or_else(form)? {
+        let (name, operator) = expressed(expression).ok_or_else(form)?;
         requirements.push(Requirement {
-            key: key(name),
+            key: key(name)?,
             operator,
         });
     }
-    Some(requirements)
+    Ok(requirements)
+}
+
+/// Key and condition of one of `matchExpressions`.
+fn expressed(expression: &Value) -> Option<(&str, Operator<'_>)> {
+    let name = expression.get("key")?.as_str()?;
+    let values = list(expression.get("values"))?;
+    let values: Option<Vec<&str>> = values.iter().map(Value::as_str).collect();
+    let operator = match expression.get("operator")?.as_str()? {
+        "In" => Operator::In(values?),
+        "NotIn" => Operator::NotIn(values?),
+        "Exists" => Operator::Exists,
+        "DoesNotExist" => Operator::Absent,
+        _ => return None,
+    };
+    Some((name, operator))
+}
+
+/// All keys of a selector as they are written.
+fn keys(selector: &Value) -> impl Iterator<Item = &str> {
+    let labels = selector.get("matchLabels").and_then(Value::as_object);
+    let expressions = list(selector.get("matchExpressions")).unwrap_or_default();
+    let labels = labels.into_iter().flatten().map(|(key, _)| key.as_str());
+    labels.chain(
+        expressions
+            .iter()
+            .filter_map(|expression| expression.get("key")?.as_str()),
+    )
 }
 
 /// A list, where an absent one is empty; none when it is something else.
@@ -302,8 +366,30 @@ mod tests {
                 Key::NamespaceLabel("team"),
             ),
             ("reserved:host", Key::Reserved),
+            ("reserved", Key::Label("reserved")),
+            ("", Key::Label("")),
+            (
+                "cidr:io.kubernetes.pod.namespace",
+                Key::Label("cidr:io.kubernetes.pod.namespace"),
+            ),
         ] {
-            assert_eq!(Key::of_cilium(key), read, "{key}");
+            assert_eq!(Key::of_cilium(key), Some(read), "{key}");
+        }
+        for key in [
+            "$x",
+            "$io.kubernetes.pod.namespace",
+            "reserved.x",
+            "reserved.x:y",
+            "reserved:all",
+            ":app",
+            ":io.kubernetes.pod.namespace",
+            "app=",
+            "k8s:io.kubernetes.pod.namespace=",
+            "k8s:io.kubernetes.pod.namespace=x",
+            "k8s.io.kubernetes.pod:namespace",
+            "any.io.cilium:k8s.namespace.labels.team",
+        ] {
+            assert_eq!(Key::of_cilium(key), None, "{key}");
         }
     }
 
@@ -318,11 +404,48 @@ mod tests {
             json!({"matchExpressions": [{"key": "a", "operator": "Like"}]}),
             json!({"matchExpressions": [{"key": "a", "operator": "In", "values": [1]}]}),
         ] {
-            assert_eq!(Selector::of_cilium(&wrong), None, "{wrong}");
+            assert_eq!(
+                Selector::of_cilium(&wrong),
+                Err("is not readable".to_owned()),
+                "{wrong}"
+            );
         }
         assert_eq!(
             Selector::of_cilium(&json!({"matchLabels": null})),
-            Some(Selector::default())
+            Ok(Selector::default())
         );
+    }
+
+    #[test]
+    fn two_spellings_of_one_key_are_not_read() {
+        let exists = |key: &str| json!({"key": key, "operator": "Exists"});
+        for wrong in [
+            json!({"matchLabels": {"app": "a", "any:app": "a"}}),
+            json!({"matchExpressions": [exists("app"), exists("any:app")]}),
+            json!({"matchLabels": {"any:app": "a"}, "matchExpressions": [exists("app")]}),
+        ] {
+            let why = Selector::of_cilium(&wrong).unwrap_err();
+            assert!(why.contains("are one key"), "{wrong}: {why}");
+        }
+        for right in [
+            // Labels of two sources, and two conditions of one label.
+            json!({"matchLabels": {"k8s:app": "a", "any:app": "a"}}),
+            json!({"matchExpressions": [exists("app"), exists("app")], "matchLabels": {"app": "x"}}),
+        ] {
+            assert!(Selector::of_cilium(&right).is_ok(), "{right}");
+        }
+    }
+
+    #[test]
+    fn keys_of_pods_that_speak_of_namespaces_are_not_read() {
+        for key in [
+            "io.kubernetes.pod.namespace",
+            "io.cilium.k8s.namespace.labels.kubernetes.io/metadata.name",
+            "io.cilium.k8s.namespace.labelsx",
+        ] {
+            let peer = json!({"namespaceSelector": {}, "podSelector": {"matchLabels": {key: "x"}}});
+            let why = Selector::of_peer(peer.as_object().unwrap()).unwrap_err();
+            assert_eq!(why, format!("is not readable by its key {key:?}"));
+        }
     }
 }

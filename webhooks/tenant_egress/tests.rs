@@ -3,7 +3,7 @@
 
 use super::{CLUSTERWIDE_POLICIES, COMPANION, TenantEgress, WEBHOOK};
 use crate::contract::{
-    Companions, Deadline, Mutate, Object, Operation, Request, Settings, Validate, Verdict,
+    Companions, Deadline, Fault, Mutate, Object, Operation, Request, Settings, Validate, Verdict,
     Violation, World, edit,
 };
 use crate::kinds::NAMESPACES;
@@ -73,6 +73,14 @@ struct Model {
     namespaces: BTreeMap<String, Value>,
     /// By namespace (empty for clusterwide ones) and name.
     policies: BTreeMap<(String, String), Value>,
+    winner: Winner,
+}
+
+/// Which of two spellings of one key is left of `matchLabels`: with Cilium it is a matter of luck.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Winner {
+    First,
+    Last,
 }
 
 const POD_NAMESPACE: &str = "io.kubernetes.pod.namespace";
@@ -107,35 +115,51 @@ fn pods(model: &Model) -> Vec<Pod> {
     pods
 }
 
-fn bare(key: &str) -> &str {
-    key.strip_prefix("k8s:")
-        .or_else(|| key.strip_prefix("any:"))
-        .unwrap_or(key)
+/// Cilium's `GetExtendedKeyFrom`: where the key comes from, a dot, and the key without a value.
+fn extended(key: &str) -> String {
+    let (source, next) = if let Some(rest) = key.strip_prefix('$') {
+        ("reserved", rest)
+    } else if let Some(colon) = key.find(':') {
+        (&key[..colon], &key[colon + 1..])
+    } else if let Some(rest) = key.strip_prefix("reserved.") {
+        ("reserved", rest)
+    } else {
+        ("", key)
+    };
+    let source = if source.is_empty() { "any" } else { source };
+    let end = next.find('=').unwrap_or(next.len());
+    format!("{source}.{}", &next[..end])
 }
 
 fn list<'a>(value: &'a Value, member: &str) -> &'a [Value] {
     value[member].as_array().map_or(&[], Vec::as_slice)
 }
 
-fn equals(selector: &Value) -> impl Iterator<Item = (&String, &Value)> {
-    let labels = selector["matchLabels"].as_object();
-    labels.into_iter().flatten()
+/// `matchLabels` by extended keys: of several spellings one is left.
+fn equals(selector: &Value, winner: Winner) -> BTreeMap<String, &Value> {
+    let mut labels = BTreeMap::new();
+    for (key, value) in selector["matchLabels"].as_object().into_iter().flatten() {
+        let key = extended(key);
+        if winner == Winner::Last || !labels.contains_key(&key) {
+            labels.insert(key, value);
+        }
+    }
+    labels
 }
 
-/// Whether a label selector matches; no pod has a reserved label.
-fn matches(selector: &Value, labels: &BTreeMap<String, String>) -> bool {
-    let value = |key: &str| {
-        if key.starts_with("reserved:") {
-            None
-        } else {
-            labels.get(bare(key))
-        }
+/// Whether a label selector matches; no pod has a label of another source than Kubernetes.
+fn matches(selector: &Value, labels: &BTreeMap<String, String>, winner: Winner) -> bool {
+    let value = |extended: &str| match extended.split_once('.') {
+        Some(("any" | "k8s", key)) => labels.get(key),
+        _ => None,
     };
-    let are_equal = equals(selector)
-        .all(|(key, wanted)| value(key).is_some_and(|found| wanted == found.as_str()));
+    let equals = equals(selector, winner);
+    let are_equal = equals
+        .iter()
+        .all(|(key, wanted)| value(key).is_some_and(|found| *wanted == found.as_str()));
     are_equal
         && list(selector, "matchExpressions").iter().all(|expression| {
-            let found = value(expression["key"].as_str().unwrap());
+            let found = value(&extended(expression["key"].as_str().unwrap()));
             let is_listed = found.is_some_and(|found| {
                 let values = list(expression, "values");
                 values.iter().any(|value| value == found.as_str())
@@ -152,17 +176,23 @@ fn matches(selector: &Value, labels: &BTreeMap<String, String>) -> bool {
 
 /// Whether a selector among destinations matches a pod: that of a policy of one namespace gets the namespace, unless it
 /// has a key about namespaces or a reserved one.
-fn is_destination(selector: &Value, policy_namespace: &str, pod: &Pod) -> bool {
-    let mut keys: Vec<&str> = equals(selector).map(|(key, _)| key.as_str()).collect();
+fn is_destination(selector: &Value, policy_namespace: &str, pod: &Pod, winner: Winner) -> bool {
+    let mut keys: Vec<String> = equals(selector, winner).into_keys().collect();
     let expressions = list(selector, "matchExpressions");
-    keys.extend(expressions.iter().filter_map(|one| one["key"].as_str()));
+    keys.extend(
+        expressions
+            .iter()
+            .filter_map(|one| one["key"].as_str().map(extended)),
+    );
     let leaves = keys.iter().any(|key| {
-        key.starts_with("reserved:")
-            || bare(key) == POD_NAMESPACE
-            || bare(key).starts_with(NAMESPACE_LABELS)
+        key.starts_with("reserved.")
+            || ["any.", "k8s."].iter().any(|source| {
+                key.strip_prefix(source)
+                    .is_some_and(|key| key == POD_NAMESPACE || key.starts_with(NAMESPACE_LABELS))
+            })
     });
     let is_near = policy_namespace.is_empty() || leaves || pod.namespace == policy_namespace;
-    is_near && matches(selector, &pod.labels)
+    is_near && matches(selector, &pod.labels, winner)
 }
 
 fn is_port_open(rule: &Value, port: u16) -> bool {
@@ -181,7 +211,7 @@ fn is_port_open(rule: &Value, port: u16) -> bool {
 }
 
 /// Whether one rule, allowing or denying, is about traffic to that pod and port.
-fn is_hit(rule: &Value, policy_namespace: &str, pod: &Pod, port: u16) -> bool {
+fn is_hit(rule: &Value, policy_namespace: &str, pod: &Pod, port: u16, winner: Winner) -> bool {
     let kinds = ["toEndpoints", "toEntities", "toServices", "toCIDR"];
     let named = kinds.iter().filter(|kind| rule.get(**kind).is_some());
     // Cilium refuses a policy that mixes them.
@@ -190,7 +220,7 @@ fn is_hit(rule: &Value, policy_namespace: &str, pod: &Pod, port: u16) -> bool {
     }
     if rule.get("toEndpoints").is_some() {
         let mut selectors = list(rule, "toEndpoints").iter();
-        return selectors.any(|selector| is_destination(selector, policy_namespace, pod));
+        return selectors.any(|selector| is_destination(selector, policy_namespace, pod, winner));
     }
     if rule.get("toEntities").is_some() {
         let mut entities = list(rule, "toEntities").iter();
@@ -216,7 +246,7 @@ fn may_reach(model: &Model, from: &Pod, to: &Pod, port: u16) -> bool {
         let one = policy.get("spec").into_iter();
         for spec in one.chain(list(policy, "specs")) {
             let is_about = (namespace.is_empty() || *namespace == from.namespace)
-                && matches(&spec["endpointSelector"], &from.labels);
+                && matches(&spec["endpointSelector"], &from.labels, model.winner);
             if !is_about {
                 continue;
             }
@@ -224,8 +254,9 @@ fn may_reach(model: &Model, from: &Pod, to: &Pod, port: u16) -> bool {
             if spec["enableDefaultDeny"]["egress"] != false {
                 is_enforced |= !egress.is_empty() || !deny.is_empty();
             }
-            is_allowed |= egress.iter().any(|rule| is_hit(rule, namespace, to, port));
-            is_denied |= deny.iter().any(|rule| is_hit(rule, namespace, to, port));
+            let hits = |rule: &Value| is_hit(rule, namespace, to, port, model.winner);
+            is_allowed |= egress.iter().any(hits);
+            is_denied |= deny.iter().any(hits);
         }
     }
     !is_denied && (is_allowed || !is_enforced)
@@ -290,11 +321,21 @@ fn raw(value: &Value) -> Box<RawValue> {
 }
 
 /// Asks about an ordinary user's policy.
-fn ask<T>(policy: &Value, model: &Model, ask: impl FnOnce(&Request<'_>) -> T) -> T {
+fn ask<T>(policy: &Value, model: &Model, question: impl FnOnce(&Request<'_>) -> T) -> T {
+    let deadline = Deadline::after(Duration::from_mins(1));
+    ask_until(deadline, policy, model, question)
+}
+
+fn ask_until<T>(
+    deadline: Deadline,
+    policy: &Value,
+    model: &Model,
+    question: impl FnOnce(&Request<'_>) -> T,
+) -> T {
     let (around, settings) = (around(model), Settings::default());
     let object = raw(policy);
     let user = raw(&json!({"username": "anna", "groups": ["system:authenticated"]}));
-    ask(&Request {
+    question(&Request {
         operation: Operation::Create,
         group: "cilium.io",
         version: "v2",
@@ -308,7 +349,7 @@ fn ask<T>(policy: &Value, model: &Model, ask: impl FnOnce(&Request<'_>) -> T) ->
         explains: false,
         cluster: &around,
         settings: settings.of(&WEBHOOK.declaration),
-        deadline: Deadline::after(Duration::from_mins(1)),
+        deadline,
     })
 }
 
@@ -451,6 +492,7 @@ fn tree(steps: &[Step]) -> Model {
         tenants,
         namespaces,
         policies,
+        winner: Winner::Last,
     }
 }
 
@@ -484,7 +526,7 @@ fn namespace(tenant: &Tenant, is_complete: bool) -> Value {
 type Written = (usize, Index, Index);
 
 fn rule() -> impl Strategy<Value = Written> {
-    (0..26_usize, any::<Index>(), any::<Index>())
+    (0..39_usize, any::<Index>(), any::<Index>())
 }
 
 fn written((form, target, second): &Written, model: &Model) -> Value {
@@ -532,25 +574,61 @@ fn written((form, target, second): &Written, model: &Model) -> Value {
         24 => to(
             json!({"matchLabels": {namespace: name, "cozystack.io/service": "ingress", "app": "y"}}),
         ),
-        _ => to(json!({"matchLabels": {"k8s.io.kubernetes.pod.namespace": name}})),
+        25 => to(json!({"matchLabels": {"k8s.io.kubernetes.pod.namespace": name}})),
+        // Keys that are not what they look like.
+        26 => to(json!({"matchLabels": {format!("{namespace}="): name}})),
+        27 => to(json!({"matchLabels": {":io.kubernetes.pod.namespace": name}})),
+        28 => expression("$nothing", "DoesNotExist", &[]),
+        29 => expression("reserved.nothing", "DoesNotExist", &[]),
+        30 => to(
+            json!({"matchLabels": {"any:io.kubernetes.pod.namespace": name,
+            "io.kubernetes.pod.namespace": other}}),
+        ),
+        31 => to(json!({"matchLabels": {namespace: name, format!("{namespace}=x"): other}})),
+        32 => to(json!({"matchLabels": {"k8s.io.kubernetes.pod:namespace": name}})),
+        33 => to(
+            json!({"matchLabels": {namespace: name, "k8s.io.kubernetes.pod:namespace": other,
+            "cozystack.io/service": "ingress"}}),
+        ),
+        34 => {
+            to(json!({"matchLabels": {"cozystack.io/service": "ingress", format!("{label}="): ""}}))
+        }
+        35 => to(
+            json!({"matchLabels": {namespace: name, "cozystack.io/service": "ingress",
+            "any:cozystack.io/service": "etcd"}}),
+        ),
+        36 => expression("reserved.some:thing", "DoesNotExist", &[]),
+        37 => to(json!({"matchLabels": {"cidr:io.kubernetes.pod.namespace": name}})),
+        _ => expression(":io.kubernetes.pod.namespace", "In", &[&name, &other]),
     }
 }
 
-/// A further policy: whose (by namespace, or clusterwide by selector), in `specs` or not, for all pods or some, rules.
-type Extra = (Index, bool, bool, bool, Vec<Written>);
+/// A further policy: whose (by namespace, or clusterwide by selector), in `specs` or not, for all pods or some, rules,
+/// and how a clusterwide one says whose.
+type Extra = (Index, bool, bool, bool, Vec<Written>, usize);
 
 fn extra() -> impl Strategy<Value = Extra> {
     let bit = any::<bool>;
     let rules = prop::collection::vec(rule(), 1..3);
-    (any::<Index>(), bit(), bit(), bit(), rules)
+    (any::<Index>(), bit(), bit(), bit(), rules, 0..8_usize)
 }
 
 fn extra_policy(extra: &Extra, number: usize, model: &Model) -> ((String, String), Value) {
-    let (whose, is_wide, in_specs, for_some, rules) = extra;
+    let (whose, is_wide, in_specs, for_some, rules, form) = extra;
     let tenant = whose.get(&model.tenants).name.clone();
     let mut selector = json!({});
     if *is_wide {
-        selector = json!({"matchLabels": {"k8s:io.kubernetes.pod.namespace": tenant}});
+        let namespace = "k8s:io.kubernetes.pod.namespace";
+        let labels = match form {
+            0 => {
+                json!({"any:io.kubernetes.pod.namespace": "kube-system", "io.kubernetes.pod.namespace": tenant})
+            }
+            1 => json!({format!("{namespace}="): tenant, namespace: "kube-system"}),
+            2 => json!({":io.kubernetes.pod.namespace": tenant}),
+            3 => json!({"k8s.io.kubernetes.pod:namespace": tenant, namespace: "kube-system"}),
+            _ => json!({namespace: tenant}),
+        };
+        selector = json!({"matchLabels": labels});
     }
     if *for_some {
         selector["matchLabels"]["app"] = "x".into();
@@ -585,8 +663,12 @@ proptest! {
         steps in prop::collection::vec(step(), 1..7),
         extras in prop::collection::vec(extra(), 0..3),
         own in prop::collection::vec((any::<Index>(), rule()), 0..8),
+        first_wins in any::<bool>(),
     ) {
         let mut model = tree(&steps);
+        if first_wins {
+            model.winner = Winner::First;
+        }
         // Rules of their own that charts or people have put into the egress policy of a tenant.
         for (whose, rule) in &own {
             let rule = written(rule, &model);
@@ -651,24 +733,28 @@ proptest! {
             prop_assert_eq!(violations(&after, &model), Vec::<String>::new(), "the chart's own");
             model.policies.insert(key, after);
         }
-        let before = reached(&model);
         let (key, policy) = extra_policy(&extra, 0, &model);
         let refused = violations(&policy, &model);
-        model.policies.insert(key, policy.clone());
         let find = |name: &str| model.tenants.iter().find(|tenant| tenant.name == name);
-        let after = reached(&model);
-        let gained = after.difference(&before);
-        let strangers: Vec<_> = gained
-            .filter(|(from, _, to, kind, _)| {
-                let (Some(from), Some(to)) = (find(from), find(to)) else {
-                    return false;
-                };
-                let is_own = from.name == to.name || to.ancestors.contains(&from.name);
-                let is_shared = from.ancestors.contains(&to.name) && *kind != "app";
-                !is_own && !is_shared
-            })
-            .collect();
-        prop_assert!(strangers.is_empty() || !refused.is_empty(), "{}: {:?}", policy, strangers);
+        // The chart writes each key once, so that nobody's luck decides.
+        let before = reached(&model);
+        for winner in [Winner::First, Winner::Last] {
+            let mut model = Model { winner, ..model.clone() };
+            model.policies.insert(key.clone(), policy.clone());
+            let after = reached(&model);
+            let gained = after.difference(&before);
+            let strangers: Vec<_> = gained
+                .filter(|(from, _, to, kind, _)| {
+                    let (Some(from), Some(to)) = (find(from), find(to)) else {
+                        return false;
+                    };
+                    let is_own = from.name == to.name || to.ancestors.contains(&from.name);
+                    let is_shared = from.ancestors.contains(&to.name) && *kind != "app";
+                    !is_own && !is_shared
+                })
+                .collect();
+            prop_assert!(strangers.is_empty() || !refused.is_empty(), "{}: {:?}", policy, strangers);
+        }
     }
 }
 
@@ -717,4 +803,95 @@ fn very_many_sins_are_bounded() {
     let started = std::time::Instant::now();
     assert_eq!(violations(&policy, &model).len(), 100);
     assert!(started.elapsed() < Duration::from_secs(10));
+}
+
+/// How many violations a policy has, as far as that is found out until the deadline.
+fn judged(deadline: Deadline, policy: &Value) -> Result<usize, Fault> {
+    let model = tree(&[]);
+    let mut verdict = Verdict::default();
+    ask_until(deadline, policy, &model, |request| {
+        TenantEgress.validate(request, &mut verdict)
+    })?;
+    Ok(verdict.violations.len())
+}
+
+fn soon() -> Deadline {
+    Deadline::after(Duration::from_secs(2))
+}
+
+fn clusterwide(subjects: &[String], egress: &[Value]) -> Value {
+    json!({
+        "apiVersion": "cilium.io/v2", "kind": "CiliumClusterwideNetworkPolicy", "metadata": {"name": "many"},
+        "spec": {
+            "endpointSelector": {"matchExpressions": [
+                {"key": "io.kubernetes.pod.namespace", "operator": "In", "values": subjects}]},
+            "egress": egress,
+        },
+    })
+}
+
+#[test]
+fn who_is_named_a_thousand_times_is_looked_at_once() {
+    let subjects = vec!["tenant-b".to_owned(); 1_000];
+    let names = vec!["tenant-b-c"; 1_000];
+    let rule = json!({"toEndpoints": [{"matchExpressions": [
+        {"key": "io.kubernetes.pod.namespace", "operator": "In", "values": names}]}]});
+    // So few comparisons that they hold nobody up.
+    let policy = clusterwide(&subjects, &[rule]);
+    let started = std::time::Instant::now();
+    assert!(matches!(judged(soon().brief(), &policy), Ok(0)));
+    assert!(started.elapsed() < Duration::from_secs(2));
+}
+
+#[test]
+fn a_million_comparisons_are_moved_out_of_the_way_and_end_in_time() {
+    let subjects: Vec<String> = (0..1_000)
+        .map(|number| format!("tenant-b{number}"))
+        .collect();
+    let names: Vec<String> = (0..1_000)
+        .map(|number| format!("tenant-b0-c{number}"))
+        .collect();
+    let shared =
+        json!({"io.kubernetes.pod.namespace": "tenant-root", "cozystack.io/service": "ingress"});
+    let harmless = json!({"toEndpoints": vec![json!({"matchLabels": shared}); 1_000]});
+    let strange = json!({"toEndpoints": [{"matchExpressions": [
+        {"key": "io.kubernetes.pod.namespace", "operator": "In", "values": names}]}]});
+    let policy = clusterwide(&subjects, &[harmless.clone(), strange]);
+    assert!(matches!(
+        judged(soon().brief(), &policy),
+        Err(Fault::TakesLong)
+    ));
+    let later = Deadline::after(Duration::from_secs(20));
+    assert!(matches!(judged(later, &policy), Ok(1)));
+    // However many there are, the deadline holds.
+    let started = std::time::Instant::now();
+    let endless = clusterwide(&subjects, &vec![harmless; 20]);
+    let short = Deadline::after(Duration::from_millis(100));
+    assert!(matches!(
+        judged(short, &endless),
+        Err(Fault::DeadlineExceeded)
+    ));
+    assert!(started.elapsed() < Duration::from_secs(10));
+}
+
+/// What is the same for all rules is not read again for each.
+#[test]
+fn very_many_rules_beside_a_long_selector_are_bounded() {
+    let words: Vec<String> = (0..10_000).map(|number| format!("word-{number}")).collect();
+    let selector = json!({"matchExpressions": [{"key": "app", "operator": "In", "values": words}]});
+    let policy = |peer: Value| {
+        json!({
+            "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+            "metadata": {"name": "many", "namespace": "tenant-a"},
+            "spec": {"podSelector": selector, "egress": vec![json!({"to": [peer]}); 5_000]},
+        })
+    };
+    assert!(matches!(
+        judged(soon(), &policy(json!({"podSelector": {}}))),
+        Ok(0)
+    ));
+    assert!(matches!(
+        judged(soon(), &policy(json!({"namespaceSelector": {}}))),
+        Ok(100)
+    ));
 }

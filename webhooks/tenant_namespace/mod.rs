@@ -9,8 +9,8 @@ use crate::contract::{
 };
 use crate::kinds::NAMESPACES;
 use crate::tenants::{
-    self, Ancestors, HOST_LABEL, MODULE_LABEL_PREFIX, PREFIX, ROOT, TENANT_LABEL_PREFIX,
-    TRUSTED_GROUPS, TRUSTED_USERS_SETTING, is_trusted, word,
+    self, Ancestors, HOST_LABEL, MODULE_LABEL_PREFIX, PREFIX, ROOT, SYSTEM_LABEL,
+    TENANT_LABEL_PREFIX, TRUSTED_GROUPS, TRUSTED_USERS_SETTING, is_trusted, word,
 };
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -196,6 +196,9 @@ impl Validate for TenantNamespace {
         if request.operation == Operation::Create {
             check_name(&object.name, verdict);
             check_host(&object, verdict);
+            if !is_trusted(request) {
+                check_system(&object, verdict);
+            }
         }
         let old = request.old_object.and_then(tenants::object);
         if let Some(old) = old
@@ -248,9 +251,21 @@ fn check_host(object: &Object, verdict: &mut Verdict) {
     }
 }
 
+/// Refuses a tenant that passes for the platform: policies about the platform's own namespaces are not judged.
+fn check_system(object: &Object, verdict: &mut Verdict) {
+    let metadata = Path::ROOT.member("metadata");
+    let labels = metadata.member("labels");
+    if let Some(value) = object.label(SYSTEM_LABEL) {
+        let detail =
+            "it marks the platform's own namespaces, and may be changed by trusted users only";
+        verdict.refuse(Violation::invalid(&labels.key(SYSTEM_LABEL), value, detail));
+    }
+}
+
 /// Whether a label says where a tenant stands.
 fn is_of_its_place(key: &str) -> bool {
     key == HOST_LABEL
+        || key == SYSTEM_LABEL
         || key.starts_with(TENANT_LABEL_PREFIX)
         || key
             .strip_prefix(MODULE_LABEL_PREFIX)
