@@ -3,8 +3,8 @@
 
 use super::{CLUSTERWIDE_POLICIES, COMPANION, TenantEgress, WEBHOOK};
 use crate::contract::{
-    Companions, Deadline, Fault, Mutate, Object, Operation, Request, Settings, Validate, Verdict,
-    Violation, World, edit,
+    Companions, Deadline, Desired, Fault, Mutate, Object, Operation, Request, Settings, Validate,
+    Verdict, Violation, World, edit,
 };
 use crate::kinds::NAMESPACES;
 use crate::testing::Around;
@@ -375,6 +375,10 @@ fn violations(policy: &Value, model: &Model) -> Vec<String> {
 
 /// The companions of a tenant's namespace.
 fn brought(tenant: &str, model: &Model) -> Vec<Value> {
+    desired(tenant, model).children
+}
+
+fn desired(tenant: &str, model: &Model) -> Desired {
     let parent = Object::of(model.namespaces[tenant].clone())
         .unwrap()
         .packed();
@@ -384,7 +388,7 @@ fn brought(tenant: &str, model: &Model) -> Vec<Value> {
         settings: settings.of(&WEBHOOK.declaration),
     };
     let desired = TenantEgress.companions(&parent, &world).unwrap();
-    desired.unwrap().children
+    desired.unwrap()
 }
 
 fn egress_policy(tenant: &str) -> (String, String) {
@@ -894,4 +898,26 @@ fn very_many_rules_beside_a_long_selector_are_bounded() {
         judged(soon(), &policy(json!({"namespaceSelector": {}}))),
         Ok(100)
     ));
+}
+
+/// Looking again helps where a parent may come, not where a tenant is its own ancestor.
+#[test]
+fn only_a_missing_parent_is_waited_for() {
+    let mut model = tree(&[]);
+    for (name, parent) in [
+        ("tenant-a", "tenant-b"),
+        ("tenant-b", "tenant-a"),
+        ("tenant-c-d", "tenant-c"),
+        ("tenant-e", "tenant-root"),
+    ] {
+        let owners = json!([{"apiVersion": "v1", "kind": "Namespace", "name": parent, "uid": "u"}]);
+        let object = json!({"apiVersion": "v1", "kind": "Namespace",
+            "metadata": {"name": name, "uid": "u", "ownerReferences": owners}});
+        model.namespaces.insert(name.to_owned(), object);
+    }
+    let waits = |tenant| desired(tenant, &model).requeue_after.is_some();
+    assert!(waits("tenant-c-d"));
+    for tenant in ["tenant-a", "tenant-b", "tenant-e"] {
+        assert!(!waits(tenant), "{tenant}");
+    }
 }
