@@ -71,6 +71,9 @@ fn main() {
         return machines();
     }
     let server = Server::start(Cached::USUAL);
+    if std::env::args().any(|argument| argument == "--packages") {
+        return packages(&server);
+    }
     println!(
         "{:<34}{:>8}{:>12}{:>14}{:>10}{:>10}{:>10}",
         "what", "bytes", "requests/s", "CPU us/review", "x null", "p50 us", "p99 us"
