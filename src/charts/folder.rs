@@ -6,6 +6,7 @@ use super::book::{Book, State};
 use crate::cluster::Caches;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use std::collections::BTreeSet;
 use std::path::{Component as PathStep, Path, PathBuf};
 use std::sync::Arc;
 use webhooks::charts::Component;
@@ -166,7 +167,8 @@ impl Pack {
         values_files: &[&str],
         depth: usize,
     ) -> Result<(), FolderError> {
-        for file in archive::KEPT_FILES.iter().chain(values_files) {
+        let files: BTreeSet<&&str> = archive::KEPT_FILES.iter().chain(values_files).collect();
+        for file in files {
             self.file(&path.join(file), &format!("{name}/{file}"))?;
         }
         let charts = path.join("charts");
