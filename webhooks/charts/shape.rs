@@ -225,7 +225,13 @@ impl<'a> Places<'a> {
                 .filter_map(|key| value.get(*key)?.as_str());
             references.into_iter().all(|reference| {
                 let address = reference.split('#').next().unwrap_or_default();
-                let is_here = address.is_empty() && !has_inner_address;
+                // A plain file name beside itself is itself.
+                let is_own = !address.contains('/')
+                    && self
+                        .addresses
+                        .get(address)
+                        .is_some_and(|found| std::ptr::eq(*found, self.root));
+                let is_here = (address.is_empty() || is_own) && !has_inner_address;
                 let is_absolute = address.contains("://") && self.addresses.contains_key(address);
                 !reference.contains('%') && (is_here || is_absolute)
             })

@@ -356,6 +356,52 @@ fn departures_from_the_defaults_only_warn() {
     assert_eq!(departures(many).len(), 20);
 }
 
+/// What the library follows and the guards would not see: such a schema is judged by nobody here.
+#[test]
+fn references_that_need_decoding_or_resolving_are_not_followed() {
+    for schema in [
+        json!({"$ref": "#/$defs/%61", "$defs": {"a": {"$ref": "#/$defs/%61"}}}),
+        json!({"$id": "http://a.b/c", "$ref": "c#/$defs/x", "$defs": {"x": {}}}),
+        json!({"$id": "d/x.json", "$ref": "d/x.json", "$defs": {"x": {}}}),
+        json!({"$defs": {"x": {"$id": "http://a.b/x", "$ref": "#/$defs/y", "$defs": {"y": {}}}}, "$ref": "#/$defs/x"}),
+    ] {
+        let found = judge(
+            &chart("app", json!({}), Some(schema.clone())),
+            &json!({"a": 1}),
+        );
+        assert_eq!(found.unjudged.len(), 1, "{schema}: {found:?}");
+    }
+    let own =
+        json!({"$id": "x.json", "$ref": "x.json#/$defs/x", "$defs": {"x": {"required": ["b"]}}});
+    let found = judge(&chart("app", json!({}), Some(own)), &json!({"a": 1}));
+    assert_eq!(
+        sentences(&found),
+        ["b: Required value: the schema requires it"]
+    );
+}
+
+/// Many alternatives for many values are a long time, with or without references.
+#[test]
+fn many_questions_about_many_values_are_not_asked() {
+    let alternatives: Vec<Value> = (0..4_000)
+        .map(|number| json!({"not": {"const": number}}))
+        .collect();
+    let schema = json!({"properties": {"l": {"items": {"allOf": alternatives}}}});
+    let chart = chart("app", json!({}), Some(schema));
+    let few = judge(&chart, &json!({"l": ["a", 5]}));
+    assert_eq!(
+        (few.violations.len(), few.unjudged.len()),
+        (1, 0),
+        "{few:?}"
+    );
+    let many = judge(&chart, &json!({"l": vec!["a"; 4_000]}));
+    assert_eq!(
+        (many.violations.len(), many.unjudged.len()),
+        (0, 1),
+        "{many:?}"
+    );
+}
+
 #[test]
 fn a_compiled_chart_can_be_shared_between_threads() {
     fn is_shared<T: Send + Sync>() {}
