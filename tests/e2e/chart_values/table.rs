@@ -591,10 +591,6 @@ fn broken() -> Vec<Row> {
             r##"{"properties": {"a": {"$schema": "http://json-schema.org/draft-04/schema#", "exclusiveMinimum": 1}}}"##,
         ),
         each(
-            "a part with an address",
-            r##"{"properties": {"a": {"$id": "part.json", "$defs": {"x": {"type": "string"}}, "$ref": "#/$defs/x"}}, "$defs": {"x": {}}}"##,
-        ),
-        each(
             "an address that is relative",
             r##"{"$id": "x.json", "properties": {"a": {"$ref": "x.json#/$defs/x"}}, "$defs": {"x": {"type": "string"}}}"##,
         ),
