@@ -10,8 +10,9 @@ use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// A reconcile takes a second; one behind a dependency or a failed one waits for its turn.
-const RECONCILE_TIME: Duration = Duration::from_secs(60);
+/// A reconcile takes a second; one behind a dependency waits for its turn, and one that fails again and again waits
+/// longer each time.
+const RECONCILE_TIME: Duration = Duration::from_mins(3);
 const POLL: Duration = Duration::from_millis(100);
 const KUSTOMIZE_CONTROLLER: &str = "kustomize-controller";
 const HELM_CONTROLLER: &str = "helm-controller";
