@@ -454,11 +454,16 @@ impl<A: Api> Reconciler<A> {
         else {
             return false;
         };
+        let open = |(state, _): &(State, _)| matches!(state, State::Failed | State::QuotaExhausted);
+        // Of a child that is not wanted any more and could not be taken away nobody else tells that it has gone.
+        if memory.children.values().any(open) {
+            return false;
+        }
         children.iter().all(|(read, child)| {
             let cached = self.caches.get(read, &child.namespace, &child.name);
             let version = cached.as_deref().and_then(resource_version);
             match memory.children.get(&child_key(read, child)) {
-                Some((State::Failed | State::QuotaExhausted, _)) | None => false,
+                None => false,
                 Some((_, known)) => version.is_some() && version == known.as_deref(),
             }
         })

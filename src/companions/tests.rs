@@ -395,6 +395,25 @@ fn a_child_of_a_parent_that_had_gone_is_found() {
 }
 
 #[test]
+fn a_lost_answer_leaves_no_failure_behind() {
+    for calls in 1..6 {
+        for trouble in [Trouble::Before, Trouble::After] {
+            let mut world = World::new();
+            world.perform(Deed::Put(Parent::One, shape(2, false, false)));
+            keep_up(&mut world);
+            world.perform(Deed::Put(Parent::One, shape(1, false, false)));
+            world.catch_up();
+            world.trouble(calls, trouble);
+            // Among the calls is the one that takes away what is no longer wanted.
+            world.look_at(&Parent::One.key());
+            keep_up(&mut world);
+            assert_eq!(world.outcome().len(), 1);
+            world.converge_by_news();
+        }
+    }
+}
+
+#[test]
 fn ownership_ends_politely() {
     let cog = 0;
     let cut = |world: &World| {
