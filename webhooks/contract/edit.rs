@@ -224,7 +224,6 @@ fn fold_into_earlier(
     let target = edit.at.segments();
     let Some(position) = pending.iter().rposition(|step| {
         step.kind == Kind::Put
-            && step.after.is_some()
             && target.starts_with(&step.at)
             && !(has_shifted
                 && step
@@ -237,6 +236,10 @@ fn fold_into_earlier(
     let Some(step) = pending.get_mut(position) else {
         return Ok(false);
     };
+    // What was removed since is not what an operation before that wrote.
+    if step.after.is_none() {
+        return Ok(false);
+    }
     let rest = target.get(step.at.len()..).unwrap_or_default();
     if rest.is_empty() && edit.change == Change::Remove {
         step.after = None;
@@ -529,6 +532,18 @@ mod tests {
             assert_eq!(operations.len(), 1, "{object}");
             assert_eq!(after, json!({"spec": {"list": [2, 3]}}));
         }
+    }
+
+    #[test]
+    fn what_comes_after_a_removal_comes_back() {
+        let (outer, inner) = (FieldPath::of(&["a"]), FieldPath::of(&["a", "b", "c"]));
+        let edits = [
+            Edit::set(inner.clone(), 1),
+            Edit::remove(outer),
+            Edit::append(inner, 2),
+        ];
+        let (_, after) = patched(&json!({"a": {}}), &edits);
+        assert_eq!(after, json!({"a": {"b": {"c": [2]}}}));
     }
 
     #[test]
