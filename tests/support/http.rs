@@ -2,7 +2,7 @@
 
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 use rustls::{ClientConnection, RootCertStore, StreamOwned};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
@@ -102,14 +102,37 @@ impl Connection {
         kind: &str,
         body: &[u8],
     ) -> std::io::Result<Response> {
-        let mut bytes = format!(
-            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
-            body.len()
-        )
-        .into_bytes();
-        bytes.extend_from_slice(body);
-        self.send(&bytes)?;
+        self.send(&written(method, path, kind, body))?;
         self.receive()
+    }
+
+    /// From now on nothing waits: for [`Connection::ask`] and [`Connection::poll`].
+    pub fn unblocked(mut self) -> std::io::Result<Connection> {
+        self.peer_certificate();
+        self.stream.sock.set_nonblocking(true)?;
+        Ok(self)
+    }
+
+    /// Sends a request.
+    pub fn ask(&mut self, path: &str, body: &[u8]) -> std::io::Result<()> {
+        let request = written("POST", path, "application/json", body);
+        self.stream.conn.writer().write_all(&request)?;
+        while self.stream.conn.wants_write() {
+            match self.stream.conn.write_tls(&mut self.stream.sock) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                other => drop(other?),
+            }
+        }
+        Ok(())
+    }
+
+    /// The answer, if it is there.
+    pub fn poll(&mut self) -> std::io::Result<Option<Response>> {
+        match self.receive() {
+            Ok(response) => Ok(Some(response)),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     pub fn receive(&mut self) -> std::io::Result<Response> {
@@ -124,7 +147,6 @@ impl Connection {
             self.fill()?;
         };
         let head = String::from_utf8_lossy(&self.buffer[..end]).into_owned();
-        self.buffer.drain(..end + 4);
         let mut lines = head.split("\r\n");
         let status = lines
             .next()
@@ -142,23 +164,34 @@ impl Connection {
         let length: usize = response
             .header("content-length")
             .map_or(0, |value| value.parse().unwrap());
-        while self.buffer.len() < length {
+        let body = end + 4;
+        while self.buffer.len() < body + length {
             self.fill()?;
         }
-        response.body = self.buffer.drain(..length).collect();
+        response.body = self.buffer.drain(..body + length).skip(body).collect();
         Ok(response)
     }
 
     fn fill(&mut self) -> std::io::Result<()> {
         let mut chunk = [0; 16 * 1024];
         match self.stream.read(&mut chunk)? {
-            0 => Err(std::io::ErrorKind::UnexpectedEof.into()),
+            0 => Err(ErrorKind::UnexpectedEof.into()),
             count => {
                 self.buffer.extend_from_slice(&chunk[..count]);
                 Ok(())
             }
         }
     }
+}
+
+fn written(method: &str, path: &str, kind: &str, body: &[u8]) -> Vec<u8> {
+    let mut bytes = format!(
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    )
+    .into_bytes();
+    bytes.extend_from_slice(body);
+    bytes
 }
 
 /// A request without TLS, answered and closed.
