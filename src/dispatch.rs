@@ -15,7 +15,6 @@ use webhooks::contract::{
     ALLOW_ANNOTATION, Chart, Cluster, Conversion, Deadline, Declaration, Edit, FailurePolicy,
     Fault, Found, Index, Mode, Mutate, Object, Operation, Read, Request, Resource,
     Scope as RuleScope, Settings, Standing, Verdict, Violation, Webhook, Weight, World, edit,
-    request,
 };
 use webhooks::kinds::EXTERNAL_ARTIFACTS;
 
@@ -448,9 +447,9 @@ impl Dispatcher {
                 kind: &wire.kind.kind,
                 namespace: wire.namespace.as_deref().unwrap_or_default(),
                 name: wire.name.as_deref().unwrap_or_default(),
-                object: wire.object,
-                old_object: wire.old_object,
-                user_info: wire.user_info,
+                object: wire.object(),
+                old_object: wire.old_object(),
+                user_info: wire.user_info(),
                 dry_run: wire.dry_run.unwrap_or_default(),
                 cluster: &scope,
                 settings: settings.of(declaration),
@@ -586,7 +585,7 @@ fn announce_companions(
     if (parents.group, parents.kind) != (request.group, request.kind) {
         return;
     }
-    let Some(parent) = request::read::<Value>(object).ok().and_then(Object::of) else {
+    let Some(parent) = object.read::<Value>().ok().and_then(Object::of) else {
         return;
     };
     let world = World {
@@ -603,8 +602,12 @@ fn announce_companions(
                 };
                 let live = cluster.get(read, &child.namespace, &child.name);
                 let standing = Standing::of(live.as_deref(), &key);
-                let warning =
-                    companions::announcement(&read.resource, &child, standing, request.dry_run);
+                let warning = companions::announcement(
+                    &read.resource,
+                    || child.display_name(),
+                    standing,
+                    request.dry_run,
+                );
                 if let Some(warning) = warning {
                     decision.warn(declaration.id, warning);
                 }
@@ -669,7 +672,7 @@ fn mutate(
 
 /// One patch of all rules' edits: two patches made apart could each bring the parent that both miss.
 fn make_patch(edits: &[Edit], wire: &Wire<'_>, decision: &mut Decision) -> Result<(), RuleFault> {
-    let (Some(object), false) = (wire.object, edits.is_empty()) else {
+    let (Some(object), false) = (wire.object(), edits.is_empty()) else {
         return Ok(());
     };
     let author = decision
@@ -733,10 +736,11 @@ fn is_leaving_unchanged(request: &Request<'_>) -> bool {
     };
     // A search of the text costs a tenth of reading it, and nearly every object stays.
     let is_leaving = new.get().contains("\"deletionTimestamp\"")
-        && request::read::<Leaving>(new)
+        && new
+            .read::<Leaving>()
             .is_ok_and(|object| object.metadata.deletion_timestamp.is_some());
     is_leaving
-        && match (request::read::<Spec>(new), request::read::<Spec>(old)) {
+        && match (new.read::<Spec>(), old.read::<Spec>()) {
             (Ok(new), Ok(old)) => new == old,
             _ => false,
         }
@@ -756,7 +760,7 @@ struct AnnotatedMetadata {
 fn has_allow_annotation(request: &Request<'_>, rule: &str) -> bool {
     request
         .subject()
-        .and_then(|raw| request::read::<Annotated>(raw).ok())
+        .and_then(|raw| raw.read::<Annotated>().ok())
         .and_then(|object| object.metadata.annotations)
         .and_then(|annotations| {
             annotations
@@ -865,7 +869,8 @@ impl Scope<'_> {
             .reads
             .iter()
             .filter(|declared| {
-                declared.resource == read.resource && declared.content >= read.content
+                std::ptr::eq(**declared, read)
+                    || declared.resource == read.resource && declared.content >= read.content
             })
             .any(|declared| {
                 index.is_none_or(|index| {

@@ -14,7 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use webhooks::contract::companions::{desired, parent_key, written};
 use webhooks::contract::{
-    Cluster as _, Deadline, Mode, Object, Operation, Resource, Standing, Violation, Webhook, World,
+    Cluster as _, Deadline, Json, Mode, Object, Operation, Resource, Standing, Violation, Webhook,
+    World,
 };
 use webhooks::kinds::PACKAGE_SOURCES;
 use webhooks::packages::Source;
@@ -452,9 +453,8 @@ impl Question {
             .map_err(|reply| String::from_utf8_lossy(&reply.body).trim().to_owned())?;
         let operation = Operation::from_wire(&request.operation)
             .ok_or_else(|| format!("operation {} is reviewed by no rule", request.operation))?;
-        let value = |raw: Option<&serde_json::value::RawValue>| {
-            raw.map(|raw| serde_json::from_str::<Value>(raw.get()).unwrap_or_default())
-        };
+        let value =
+            |json: Option<Json<'_>>| json.map(|json| json.read::<Value>().unwrap_or_default());
         let api_version = match &*request.kind.group {
             "" => request.kind.version.clone().into_owned(),
             group => format!("{group}/{}", request.kind.version),
@@ -466,10 +466,10 @@ impl Question {
             namespace: request.namespace.clone().unwrap_or_default().into_owned(),
             name: request.name.clone().unwrap_or_default().into_owned(),
             operation,
-            object: value(request.object),
-            old_object: value(request.old_object),
+            object: value(request.object()),
+            old_object: value(request.old_object()),
             dry_run: request.dry_run.unwrap_or_default(),
-            user_info: value(request.user_info),
+            user_info: value(request.user_info()),
         })
     }
 }

@@ -53,8 +53,8 @@ pub fn cut(text: &str, max_bytes: usize) -> &str {
 /// The first hex digits of a text's sha256.
 #[must_use]
 pub fn digest(text: &str, digits: usize) -> String {
-    let mut hex = String::new();
-    for byte in Sha256::digest(text) {
+    let mut hex = String::with_capacity(digits + 1);
+    for byte in Sha256::digest(text).iter().take(digits.div_ceil(2)) {
         let _ = write!(hex, "{byte:02x}");
     }
     hex.truncate(digits);
@@ -102,7 +102,7 @@ pub fn pod_labels(machine: &Object) -> BTreeMap<&str, &str> {
 /// A key of the indexes by label.
 #[must_use]
 pub fn pair(namespace: &str, key: &str, value: &str) -> String {
-    format!("{namespace}/{key}={value}")
+    [namespace, "/", key, "=", value].concat()
 }
 
 /// What a Service selects; none when it selects nothing: it leads to another name, or to addresses that somebody else

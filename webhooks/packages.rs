@@ -3,11 +3,10 @@
 //! Source: `internal/operator/package_reconciler.go` and `packagesource_reconciler.go` of Cozystack v1.0.0-alpha.1.
 
 use crate::charts::{Text, Values};
-use crate::contract::Object;
 use crate::contract::skim::Cursor;
+use crate::contract::{Json, Object};
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 use std::fmt;
 
@@ -81,15 +80,15 @@ impl<'a> PackageParts<'a> {
     ///
     /// # Errors
     /// A sentence that says what does not fit and where.
-    pub fn read(object: &'a RawValue) -> Result<PackageParts<'a>, serde_json::Error> {
+    pub fn read(object: Json<'a>) -> Result<PackageParts<'a>, serde_json::Error> {
         match known_parts(object.get()) {
             Some(parts) => Ok(parts),
-            None => serde_json::from_str(object.get()),
+            None => object.read(),
         }
     }
 }
 
-/// The parts of a text that is known to be JSON; none where a closer look is due.
+/// The parts of a text; none where a closer look is due.
 fn known_parts(text: &str) -> Option<PackageParts<'_>> {
     let (mut name, mut spec) = (None, None);
     Cursor::new(text).members(|member, value| {
@@ -569,6 +568,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use serde_json::json;
+    use serde_json::value::RawValue;
 
     fn shown(parts: &PackageParts<'_>) -> (Option<String>, Value, Vec<(String, Value)>) {
         let values = parts.spec.values.iter();
@@ -597,7 +597,7 @@ mod tests {
             let raw: &RawValue = serde_json::from_str(text).unwrap();
             let slow: PackageParts<'_> = serde_json::from_str(text).unwrap();
             assert_eq!(
-                shown(&PackageParts::read(raw).unwrap()),
+                shown(&PackageParts::read(raw.into()).unwrap()),
                 shown(&slow),
                 "{text}"
             );
@@ -609,7 +609,7 @@ mod tests {
             "[1]",
         ] {
             let raw: &RawValue = serde_json::from_str(text).unwrap();
-            assert!(PackageParts::read(raw).is_err(), "{text}");
+            assert!(PackageParts::read(raw.into()).is_err(), "{text}");
         }
     }
 
@@ -627,7 +627,7 @@ mod tests {
             let text = if is_pretty { format!("{object:#}") } else { object.to_string() };
             let raw: &RawValue = serde_json::from_str(&text).unwrap();
             let slow: PackageParts<'_> = serde_json::from_str(&text).unwrap();
-            prop_assert_eq!(shown(&PackageParts::read(raw).unwrap()), shown(&slow));
+            prop_assert_eq!(shown(&PackageParts::read(raw.into()).unwrap()), shown(&slow));
         }
     }
 }

@@ -6,10 +6,9 @@
 //!     tenant-a-b       parent tenant-a
 //! ```
 
-use crate::contract::{Cluster, Object, Request, Setting, SettingKind, request};
+use crate::contract::{Cluster, Json, Object, Request, Setting, SettingKind};
 use crate::kinds::NAMESPACES;
 use serde::Deserialize;
-use serde_json::value::RawValue;
 use std::fmt;
 use std::sync::Arc;
 
@@ -238,8 +237,8 @@ pub fn ancestors(tenant: &str, cluster: &dyn Cluster) -> Ancestors {
 
 /// The object as the cluster would keep it; none when it is not readable.
 #[must_use]
-pub fn object(raw: &RawValue) -> Option<Object> {
-    request::read(raw).ok().and_then(Object::of)
+pub fn object(json: Json<'_>) -> Option<Object> {
+    json.read().ok().and_then(Object::of)
 }
 
 #[cfg(test)]

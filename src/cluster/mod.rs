@@ -166,6 +166,8 @@ impl Cache {
 #[derive(Debug, Default)]
 pub struct Caches {
     by_resource: BTreeMap<(&'static str, &'static str), Arc<Cache>>,
+    /// The same by what is declared: the few declarations are compared as places, not as names.
+    by_read: Vec<(&'static Read, Arc<Cache>)>,
     /// The charts of packages, and the schemas of operators.
     pub charts: Book,
 }
@@ -176,8 +178,7 @@ impl Caches {
     pub fn of(registry: &[&'static Webhook]) -> Caches {
         let mut wanted: BTreeMap<(&str, &str), (&'static Resource, Content, Vec<&'static Index>)> =
             BTreeMap::new();
-        let declarations = registry.iter().map(|webhook| &webhook.declaration);
-        for read in declarations.flat_map(|declared| declared.reads.iter().chain(declared.writes)) {
+        for read in declared(registry) {
             let (_, content, indexes) = wanted
                 .entry((read.resource.group, read.resource.plural))
                 .or_insert_with(|| (&read.resource, read.content, Vec::new()));
@@ -188,7 +189,7 @@ impl Caches {
                 }
             }
         }
-        let by_resource = wanted
+        let by_resource: BTreeMap<_, _> = wanted
             .into_iter()
             .map(|(key, (resource, content, indexes))| {
                 let cache = Cache {
@@ -201,8 +202,19 @@ impl Caches {
                 (key, Arc::new(cache))
             })
             .collect();
+        let mut by_read: Vec<(&Read, Arc<Cache>)> = Vec::new();
+        for read in declared(registry) {
+            let cache = by_resource.get(&(read.resource.group, read.resource.plural));
+            let is_new = by_read.iter().all(|(known, _)| !std::ptr::eq(*known, read));
+            by_read.extend(
+                cache
+                    .filter(|_| is_new)
+                    .map(|cache| (read, Arc::clone(cache))),
+            );
+        }
         Caches {
             by_resource,
+            by_read,
             charts: Book::default(),
         }
     }
@@ -232,12 +244,22 @@ impl Caches {
         self.by_resource.get(&(resource.group, resource.plural))
     }
 
+    /// The cache of what some rule declares.
+    fn declared(&self, read: &'static Read) -> Option<&Arc<Cache>> {
+        let mut known = self.by_read.iter();
+        let found = known.find(|(known, _)| std::ptr::eq(*known, read));
+        match found {
+            Some((_, cache)) => Some(cache),
+            None => self.cache(&read.resource),
+        }
+    }
+
     /// The first of these kinds that is not known yet.
     #[must_use]
     pub fn missing(&self, reads: impl IntoIterator<Item = &'static Read>) -> Option<&'static str> {
         reads.into_iter().find_map(|read| {
             let is_known = self
-                .cache(&read.resource)
+                .declared(read)
                 .is_some_and(|cache| cache.knowledge() != Knowledge::Syncing);
             (!is_known).then_some(read.resource.plural)
         })
@@ -270,6 +292,12 @@ impl Caches {
     }
 }
 
+/// Everything that the rules of a registry read and write, in no order.
+fn declared(registry: &[&'static Webhook]) -> impl Iterator<Item = &'static Read> {
+    let declarations = registry.iter().map(|webhook| &webhook.declaration);
+    declarations.flat_map(|declared| declared.reads.iter().chain(declared.writes).copied())
+}
+
 /// The object without what nobody reads.
 fn trimmed(mut object: Object, content: Content) -> Object {
     if let Some(members) = object.value.as_object_mut() {
@@ -292,11 +320,11 @@ fn trimmed(mut object: Object, content: Content) -> Object {
 
 impl Cluster for Caches {
     fn get(&self, read: &'static Read, namespace: &str, name: &str) -> Option<Arc<Object>> {
-        self.cache(&read.resource)?.table.get(namespace, name)
+        self.declared(read)?.table.get(namespace, name)
     }
 
     fn find(&self, read: &'static Read, index: &'static Index, key: &str, limit: usize) -> Found {
-        self.cache(&read.resource)
+        self.declared(read)
             .map(|cache| cache.table.find(index, key, limit))
             .unwrap_or_default()
     }

@@ -52,7 +52,7 @@ impl Table {
         let Some(position) = self
             .indexes
             .iter()
-            .position(|known| known.name == index.name)
+            .position(|known| std::ptr::eq(*known, index) || known.name == index.name)
         else {
             return Found::default();
         };

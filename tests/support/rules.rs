@@ -123,7 +123,7 @@ struct Obedient;
 impl Validate for Obedient {
     fn validate(&self, request: &Request<'_>, verdict: &mut Verdict) -> Result<(), Fault> {
         let object: serde_json::Value = match request.subject() {
-            Some(raw) => webhooks::contract::request::read(raw).unwrap_or_default(),
+            Some(raw) => raw.read().unwrap_or_default(),
             None => return Ok(()),
         };
         match object

@@ -14,7 +14,7 @@ pub use refusals::REFUSALS;
 use crate::contract::companions::BY_PARENT;
 use crate::contract::{
     Content, Declaration, FailurePolicy, Fault, Index, Mode, Object, Operation, Path, Read,
-    Request, Resource, Rule, Scope, Validate, Verdict, Violation, Webhook, Weight, request,
+    Request, Resource, Rule, Scope, Validate, Verdict, Violation, Webhook, Weight,
 };
 use crate::cozystack_resource_definition::{LEGACY_DEFINITIONS, in_new_form};
 use crate::kinds::{
@@ -137,14 +137,14 @@ impl Validate for ApplicationDefinition {
     fn validate(&self, request: &Request<'_>, verdict: &mut Verdict) -> Result<(), Fault> {
         let old_kind = request
             .old_object
-            .and_then(|old| request::read::<KindOnly>(old).ok()?.spec?.application?.kind);
+            .and_then(|old| old.read::<KindOnly>().ok()?.spec?.application?.kind);
         let Some(object) = request.object else {
             if let Some(kind) = old_kind {
                 refuse_while_in_use(&kind, None, request, verdict);
             }
             return Ok(());
         };
-        let parts = match request::read::<Parts>(object) {
+        let parts = match object.read::<Parts>() {
             Ok(parts) => parts,
             Err(error) => {
                 verdict.refuse(Violation::policy(format!(
@@ -180,7 +180,7 @@ fn excuse_sins_of_the_legacy_definition(
     };
     let Some(legacy) = serde_json::value::to_raw_value(&legacy.value)
         .ok()
-        .and_then(|raw| in_new_form(&raw).ok())
+        .and_then(|raw| in_new_form((&*raw).into()).ok())
     else {
         return Ok(());
     };

@@ -7,7 +7,7 @@ mod tidy;
 use crate::application_definition::{BY_KIND, DEFINITIONS};
 use crate::contract::{
     Cause, Declaration, FailurePolicy, Fault, FieldPath, Mode, Object, Operation, Path, Refusal,
-    Request, Rule, Scope, Validate, Verdict, Violation, Webhook, Weight, request,
+    Request, Rule, Scope, Validate, Verdict, Violation, Webhook, Weight,
 };
 use crate::cozystack_resource_definition::LEGACY_DEFINITIONS;
 use crate::kinds::{HELM_RELEASES, IS_AN_APPLICATION};
@@ -161,7 +161,10 @@ impl<'a> Release<'a> {
     /// Whether other values come beneath these: then nobody knows here what is missing. Sources that cannot be read
     /// are such values too.
     fn has_values_elsewhere(&self) -> bool {
-        let sources = self.spec.values_from.map(request::read::<Vec<Source>>);
+        let sources = self
+            .spec
+            .values_from
+            .map(|sources| serde_json::from_str::<Vec<Source>>(sources.get()));
         sources.is_some_and(|sources| {
             sources.is_err()
                 || sources.is_ok_and(|sources| {
@@ -190,7 +193,7 @@ impl Validate for ApplicationValues {
         let Some(object) = request.object else {
             return Ok(());
         };
-        let release = match request::read::<Release<'_>>(object) {
+        let release = match object.read::<Release<'_>>() {
             Ok(release) => release,
             Err(error) => {
                 verdict.warn(format!("the values were not checked: {error}"));
@@ -202,7 +205,7 @@ impl Validate for ApplicationValues {
         };
         let old = request
             .old_object
-            .and_then(|old| request::read::<Release<'_>>(old).ok());
+            .and_then(|old| old.read::<Release<'_>>().ok());
         let is_unchanged = old
             .as_ref()
             .is_some_and(|old| old.written() == release.written());
@@ -411,8 +414,8 @@ mod tests {
             kind: "HelmRelease",
             namespace: "tenant-a",
             name: "gizmo-a",
-            object: Some(object),
-            old_object: old,
+            object: Some(object.into()),
+            old_object: old.map(Into::into),
             user_info: None,
             dry_run: false,
             cluster: &cluster,

@@ -33,10 +33,10 @@ pub enum Text<'a> {
 type Member<'a> = (Cow<'a, str>, Text<'a>);
 
 impl<'a> Text<'a> {
-    /// Takes a text apart that is known to be JSON, such as a part of a request.
+    /// Takes a text apart.
     ///
     /// # Errors
-    /// When a number, a string or the depth of it is beyond what can be held.
+    /// When it is no JSON, or a number, a string or the depth of it is beyond what can be held.
     pub fn read(text: &'a str) -> Result<Text<'a>, serde_json::Error> {
         match Text::of_known(&mut Cursor::new(text), 0) {
             Some(text) => Ok(text),
@@ -44,12 +44,11 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// What comes of a text that is known to be JSON; none where a closer look is due.
+    /// What comes; none where a closer look is due.
     pub fn from_known(cursor: &mut Cursor<'a>) -> Option<Text<'a>> {
         Text::of_known(cursor, 0)
     }
 
-    /// What comes, without the checks that the text has passed already; none where a closer look is due.
     fn of_known(cursor: &mut Cursor<'a>, depth: usize) -> Option<Text<'a>> {
         if depth > KNOWN_DEPTH_MAX {
             return None;

@@ -147,16 +147,16 @@ impl Standing {
     }
 }
 
-/// What the writer of a parent is told of a child: that it stands in somebody else's hands and, in a dry run, that it
-/// would be made.
+/// What the writer of a parent is told of the child of that name: that it stands in somebody else's hands and, in a dry
+/// run, that it would be made.
 #[must_use]
 pub fn announcement(
     resource: &Resource,
-    child: &Object,
+    child: impl Fn() -> String,
     standing: Standing,
     is_dry_run: bool,
 ) -> Option<String> {
-    let what = || format!("{} {}", resource.kind, child.display_name());
+    let what = || format!("{} {}", resource.kind, child());
     match standing {
         Standing::Foreign => Some(format!(
             "{} was made by somebody else: it is left alone",

@@ -6,7 +6,7 @@
 
 use super::document::{Malformed, Node};
 use super::field::{FieldPath, Segment};
-use super::skim::Cursor;
+use super::json::Json;
 use json_patch::jsonptr::PointerBuf;
 use json_patch::{AddOperation, PatchOperation, RemoveOperation, ReplaceOperation};
 use serde_json::value::RawValue;
@@ -103,9 +103,9 @@ enum Kind {
 ///
 /// # Errors
 /// When an edit does not fit the object's shape.
-pub fn patch(object: &RawValue, edits: &[Edit]) -> Result<Vec<PatchOperation>, EditError> {
+pub fn patch(object: Json<'_>, edits: &[Edit]) -> Result<Vec<PatchOperation>, EditError> {
     if let [edit] = edits
-        && let Some(steps) = plan_alone(object.get(), edit)
+        && let Some(steps) = plan_alone(object, edit)
     {
         return steps
             .into_iter()
@@ -117,8 +117,8 @@ pub fn patch(object: &RawValue, edits: &[Edit]) -> Result<Vec<PatchOperation>, E
 }
 
 /// The operation (or none) of the one edit that sets or removes a member, found without opening the object; none where the
-/// text is not as the API server writes it, or the edit is of another kind.
-fn plan_alone(text: &str, edit: &Edit) -> Option<Vec<Pending>> {
+/// edit does not fit the object, or is of another kind.
+fn plan_alone(object: Json<'_>, edit: &Edit) -> Option<Vec<Pending>> {
     let after = match &edit.change {
         Change::Set(value) => Some(value),
         Change::Remove => None,
@@ -132,23 +132,17 @@ fn plan_alone(text: &str, edit: &Edit) -> Option<Vec<Pending>> {
     {
         return None;
     }
-    let mut here = Cursor::new(text);
+    let mut here = object;
     for (depth, segment) in segments.iter().enumerate() {
         let (Segment::Member(name) | Segment::Key(name)) = segment else {
             return None;
         };
-        let mut found = None;
-        here.clone().members(|member, value| {
-            if member == name {
-                // Of a name that stands there twice the last counts.
-                found = Some(value.clone());
-            }
-            Some(())
-        })?;
+        if !here.is_object() {
+            return None;
+        }
         let is_last = depth + 1 == segments.len();
-        let is_null = |value: &Cursor<'_>| value.clone().value() == Some("null");
-        match found {
-            Some(value) if is_last || !is_null(&value) => here = value,
+        match here.at(&[name]) {
+            Some(value) if is_last || !value.is_null() => here = value,
             // An absent parent, or a null one, which is as good as absent: all of it comes in one operation.
             found => {
                 let Some(value) = after else {
@@ -166,14 +160,14 @@ fn plan_alone(text: &str, edit: &Edit) -> Option<Vec<Pending>> {
     }
     Some(vec![Pending {
         at: segments.to_vec(),
-        before: Some(serde_json::from_str(here.value()?).ok()?),
+        before: Some(here.read().ok()?),
         after: after.cloned(),
         kind: Kind::Put,
     }])
 }
 
-fn patch_all(object: &RawValue, edits: &[Edit]) -> Result<Vec<PatchOperation>, EditError> {
-    let mut document = Node::from(object);
+fn patch_all(object: Json<'_>, edits: &[Edit]) -> Result<Vec<PatchOperation>, EditError> {
+    let mut document = Node::from(object.to_raw().map_err(Malformed::from)?);
     let mut pending: Vec<Pending> = Vec::new();
     // Once an item was taken out of a list, equal indexes no longer mean equal items.
     let mut has_shifted = false;
@@ -423,7 +417,7 @@ mod tests {
 
     fn patched(object: &Value, edits: &[Edit]) -> (Vec<PatchOperation>, Value) {
         let raw = serde_json::value::to_raw_value(object).unwrap();
-        let operations = patch(&raw, edits).unwrap();
+        let operations = patch((&*raw).into(), edits).unwrap();
         let mut after = object.clone();
         json_patch::patch(&mut after, &operations).unwrap();
         (operations, after)
@@ -475,8 +469,8 @@ mod tests {
                         result.map_err(|error| error.to_string())
                     };
                     assert_eq!(
-                        shown(patch(&raw, &edits)),
-                        shown(patch_all(&raw, &edits)),
+                        shown(patch((&*raw).into(), &edits)),
+                        shown(patch_all((&*raw).into(), &edits)),
                         "{object} {edits:?}"
                     );
                 }
@@ -549,12 +543,12 @@ mod tests {
     #[test]
     fn an_edit_that_cannot_fit_is_an_error_not_a_patch() {
         let raw = serde_json::value::to_raw_value(&json!({"a": "text"})).unwrap();
-        let error = patch(&raw, &[Edit::set(FieldPath::of(&["a", "b"]), 1)]).unwrap_err();
+        let error = patch((&*raw).into(), &[Edit::set(FieldPath::of(&["a", "b"]), 1)]).unwrap_err();
         assert_eq!(
             error.to_string(),
             "a.b: the object holds something else than an object there"
         );
-        assert!(patch(&raw, &[Edit::append(FieldPath::of(&["a"]), 1)]).is_err());
+        assert!(patch((&*raw).into(), &[Edit::append(FieldPath::of(&["a"]), 1)]).is_err());
     }
 
     /// The plain meaning of an edit, written down a second time over whole documents.
@@ -646,7 +640,7 @@ mod tests {
         fn a_patch_makes_what_the_edits_say(object in any_object(), edits in prop::collection::vec(any_edit(), 0..5)) {
             let raw = serde_json::value::to_raw_value(&object).unwrap();
             // What does not fit the shape is refused; everything else must come out as plainly applied.
-            if let Ok(operations) = patch(&raw, &edits) {
+            if let Ok(operations) = patch((&*raw).into(), &edits) {
                 let mut wanted = object.clone();
                 for edit in &edits {
                     expected(&mut wanted, edit.at.segments(), &edit.change);
@@ -671,7 +665,7 @@ mod tests {
                 Ok(operations) => serde_json::to_string(&operations).unwrap(),
                 Err(error) => error.to_string(),
             };
-            prop_assert_eq!(text(patch(&raw, &edits)), text(patch_all(&raw, &edits)));
+            prop_assert_eq!(text(patch((&*raw).into(), &edits)), text(patch_all((&*raw).into(), &edits)));
         }
     }
 }

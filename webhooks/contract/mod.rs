@@ -7,6 +7,7 @@ pub mod declaration;
 pub mod document;
 pub mod edit;
 pub mod field;
+pub mod json;
 pub mod nearest;
 mod packed;
 pub mod request;
@@ -26,6 +27,7 @@ pub use declaration::{
 pub use document::{Malformed, Node};
 pub use edit::{Change, Edit};
 pub use field::{FieldPath, Path};
+pub use json::{Json, Outline};
 pub use nearest::nearest;
 pub use request::{Deadline, Request, User};
 pub use settings::{RuleSettings, Setting, SettingKind, Settings};

@@ -3,10 +3,9 @@
 use super::Fault;
 use super::cluster::Cluster;
 use super::declaration::Operation;
-use super::packed;
+use super::json::Json;
 use super::settings::RuleSettings;
 use serde::Deserialize;
-use serde_json::value::RawValue;
 use std::time::{Duration, Instant};
 
 /// When an answer is no longer wanted, and whether others wait for it meanwhile. Long loops check it.
@@ -95,11 +94,11 @@ pub struct Request<'a> {
     /// Name; empty on CREATE with `generateName`.
     pub name: &'a str,
     /// The object after the change; none on DELETE.
-    pub object: Option<&'a RawValue>,
+    pub object: Option<Json<'a>>,
     /// The object before the change; none on CREATE.
-    pub old_object: Option<&'a RawValue>,
+    pub old_object: Option<Json<'a>>,
     /// Who asks, as it came in; none where nobody knows, as offline. See [`Request::user`].
-    pub user_info: Option<&'a RawValue>,
+    pub user_info: Option<Json<'a>>,
     /// Whether nothing will be stored.
     pub dry_run: bool,
     /// What is around it.
@@ -115,14 +114,14 @@ pub struct Request<'a> {
 impl<'a> Request<'a> {
     /// The object that the rule looks at: the new one, on DELETE the one that goes.
     #[must_use]
-    pub fn subject(&self) -> Option<&'a RawValue> {
+    pub fn subject(&self) -> Option<Json<'a>> {
         self.object.or(self.old_object)
     }
 
     /// Who asks: nobody in particular where that is not known or not readable.
     #[must_use]
     pub fn user(&self) -> User {
-        let user = self.user_info.and_then(|raw| read(raw).ok());
+        let user = self.user_info.and_then(|user| user.read().ok());
         user.unwrap_or_default()
     }
 
@@ -136,19 +135,4 @@ impl<'a> Request<'a> {
             ..*self
         })
     }
-}
-
-/// What stands at a path of plain members; reading ends where that ends. Of a name that stands there twice the first
-/// counts: for rules that complete, never for those that refuse.
-#[must_use]
-pub fn look<'a>(raw: &'a RawValue, path: &[&str]) -> Option<&'a RawValue> {
-    packed::at(raw.get(), path)
-}
-
-/// Builds of `raw` what `T` asks for and nothing else.
-///
-/// # Errors
-/// A sentence that says what does not fit and where, for a denial.
-pub fn read<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Result<T, serde_json::Error> {
-    serde_json::from_str(raw.get())
 }

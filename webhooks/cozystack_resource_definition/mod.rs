@@ -10,13 +10,12 @@ use crate::application_definition::{
     self, BY_KIND, BY_PLURAL, BY_PREFIX, DEFINITIONS, Subject, check, check_kind_change,
 };
 use crate::contract::{
-    Content, ConvertError, Converted, Declaration, FailurePolicy, Fault, FieldPath, Malformed,
-    Mode, Operation, Path, Read, Refusal, Request, Resource, Rule, Scope, Setting, SettingKind,
-    Validate, Verdict, Violation, Webhook, Weight,
+    Content, ConvertError, Converted, Declaration, FailurePolicy, Fault, FieldPath, Json,
+    Malformed, Mode, Operation, Path, Read, Refusal, Request, Resource, Rule, Scope, Setting,
+    SettingKind, Validate, Verdict, Violation, Webhook, Weight,
 };
 use crate::kinds::{HELM_CHARTS, HELM_RELEASES, PACKAGE_SOURCES};
 use serde_json::Value;
-use serde_json::value::RawValue;
 use std::time::Duration;
 
 /// The kind, in its storage version.
@@ -128,7 +127,7 @@ impl Validate for LegacyDefinition {
             }
         };
         if request.version == RESOURCE.version
-            && let Ok(legacy) = serde_json::from_str::<Value>(object.get())
+            && let Ok(legacy) = object.read::<Value>()
             && let Some(chart) = legacy.pointer("/spec/release/chart")
             && let Some(spec) = converted.get_mut("spec")
         {
@@ -168,7 +167,8 @@ impl Validate for LegacyDefinition {
 ///
 /// # Errors
 /// When it has none.
-pub fn in_new_form(object: &RawValue) -> Result<Value, ConvertError> {
+pub fn in_new_form(object: Json<'_>) -> Result<Value, ConvertError> {
+    let object = object.to_raw().map_err(Malformed::from)?;
     match conversion::CONVERSION.convert(object, "cozystack.io/v1alpha2")? {
         Converted::Unchanged(raw) => Ok(serde_json::from_str(raw.get()).map_err(Malformed::from)?),
         Converted::Changed(node) => Ok(node.to_value()?),
@@ -176,7 +176,7 @@ pub fn in_new_form(object: &RawValue) -> Result<Value, ConvertError> {
 }
 
 /// What is wrong with the chartRef is wrong with the chart behind it: the writer sees the field that he wrote.
-fn name_legacy_field(violation: &mut Violation, object: &RawValue) {
+fn name_legacy_field(violation: &mut Violation, object: Json<'_>) {
     let new = FieldPath::of(&["spec", "release", "chartRef"]);
     let Some(below) = violation.field.segments().strip_prefix(new.segments()) else {
         return;
@@ -194,7 +194,8 @@ fn name_legacy_field(violation: &mut Violation, object: &RawValue) {
         _ => &[],
     };
     let path = [chart.as_slice(), below].concat();
-    let found = serde_json::from_str::<Value>(object.get())
+    let found = object
+        .read::<Value>()
         .ok()
         .and_then(|object| object.pointer(&FieldPath::of(&path).to_pointer()).cloned());
     violation.field = FieldPath::of(&path);

@@ -4,16 +4,15 @@
 mod selector;
 
 use crate::contract::{
-    Cluster, Content, Declaration, Edit, FailurePolicy, Fault, FieldPath, Index, MatchCondition,
-    Mode, Mutate, Object, Operation, Read, Request, Resource, Rule, Scope, Verdict, Webhook,
-    Weight, request,
+    Cluster, Content, Declaration, Edit, FailurePolicy, Fault, FieldPath, Index, Json,
+    MatchCondition, Mode, Mutate, Object, Operation, Read, Request, Resource, Rule, Scope, Verdict,
+    Webhook, Weight,
 };
 use crate::kinds::{HELM_RELEASES, NAMESPACES};
 use crate::tenants::{self, tenant_of_release};
 use selector::Selector;
 use serde::Deserialize;
 use serde_json::Value;
-use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -149,9 +148,10 @@ struct Labels<'a> {
 
 impl<'a> Labels<'a> {
     /// Those of a HelmRelease; none when they are not readable.
-    fn of(release: &'a RawValue) -> Option<Labels<'a>> {
-        match request::look(release, &["metadata", "labels"]) {
-            Some(labels) => request::read::<Option<Labels<'_>>>(labels)
+    fn of(release: Json<'a>) -> Option<Labels<'a>> {
+        match release.at(&["metadata", "labels"]) {
+            Some(labels) => labels
+                .read::<Option<Labels<'_>>>()
                 .ok()
                 .map(Option::unwrap_or_default),
             None => Some(Labels::default()),
@@ -225,11 +225,11 @@ struct LabelledMetadata {
 }
 
 /// Whether some controller reconciles a HelmRelease of that text, once it has that shard.
-fn is_served(shard: &str, release: &RawValue, cluster: &dyn Cluster) -> bool {
+fn is_served(shard: &str, release: Json<'_>, cluster: &dyn Cluster) -> bool {
     // Few selectors ask for more than the shard.
     let labels = OnceCell::new();
     let others = || {
-        let labelled = request::read::<Labelled>(release).ok();
+        let labelled = release.read::<Labelled>().ok();
         labelled.and_then(|labelled| labelled.metadata.labels)
     };
     let label = |key: &str| match key {

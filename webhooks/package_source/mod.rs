@@ -7,7 +7,7 @@ mod refusals;
 
 use crate::contract::{
     Declaration, FailurePolicy, Fault, Mode, Operation, Path, Request, Rule, Scope, Validate,
-    Verdict, Violation, Webhook, Weight, request,
+    Verdict, Violation, Webhook, Weight,
 };
 use crate::cozystack_resource_definition::catalogue::artifact_name;
 use crate::kinds::{
@@ -55,7 +55,7 @@ impl Validate for PackageSource {
             warn_of_deletion(request, verdict);
             return Ok(());
         };
-        let parts = match request::read::<Parts>(object) {
+        let parts = match object.read::<Parts>() {
             Ok(parts) => parts,
             Err(error) => {
                 verdict.refuse(Violation::policy(format!(
@@ -70,7 +70,7 @@ impl Validate for PackageSource {
         cycles::check(name, source, request, verdict)?;
         warn_of_shared_names(name, source, request, verdict)?;
         if let Some(old) = request.old_object
-            && let Ok(old) = request::read::<Parts>(old)
+            && let Ok(old) = old.read::<Parts>()
         {
             warn_of_removal(name, Source(&old.spec), source, request, verdict);
         }

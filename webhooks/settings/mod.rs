@@ -4,7 +4,7 @@
 use crate::REGISTRY;
 use crate::contract::{
     Declaration, FIELD_MANAGER, FailurePolicy, Fault, Mode, Operation, Path, Refusal, Request,
-    Resource, Rule, Scope, Settings, Validate, Verdict, Violation, Webhook, Weight, request,
+    Resource, Rule, Scope, Settings, Validate, Verdict, Violation, Webhook, Weight,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -85,7 +85,7 @@ impl Validate for SettingsDocument {
         let Some(object) = request.object else {
             return Ok(());
         };
-        let document = match request::read::<Document>(object) {
+        let document = match object.read::<Document>() {
             Ok(document) => document,
             Err(error) => {
                 verdict.refuse(Violation::invalid(

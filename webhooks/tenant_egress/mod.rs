@@ -269,7 +269,7 @@ impl Validate for TenantEgress {
         if !(is_clusterwide || is_tenant(request.namespace)) || is_trusted(request) {
             return Ok(());
         }
-        let policy: Value = match crate::contract::request::read(object) {
+        let policy: Value = match object.read() {
             Ok(policy) => policy,
             Err(error) => {
                 verdict.refuse(Violation::policy(format!(

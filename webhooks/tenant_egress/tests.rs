@@ -342,9 +342,9 @@ fn ask_until<T>(
         kind: policy["kind"].as_str().unwrap(),
         namespace: policy["metadata"]["namespace"].as_str().unwrap_or_default(),
         name: "",
-        object: Some(&object),
+        object: Some((&*object).into()),
         old_object: None,
-        user_info: Some(&user),
+        user_info: Some((&*user).into()),
         dry_run: false,
         explains: false,
         cluster: &around,
@@ -358,7 +358,7 @@ fn mutated(policy: &Value, model: &Model) -> (Value, Vec<String>) {
     let edits = ask(policy, model, |request| {
         TenantEgress.mutate(request, &mut verdict).unwrap()
     });
-    let patch = edit::patch(&raw(policy), &edits).unwrap();
+    let patch = edit::patch((&*raw(policy)).into(), &edits).unwrap();
     let mut after = policy.clone();
     json_patch::patch(&mut after, &patch).unwrap();
     (after, verdict.warnings)

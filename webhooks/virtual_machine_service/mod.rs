@@ -160,13 +160,14 @@ impl Mutate for Machine {
         }
         let outlook = service::outlook(&machine, &world);
         if let Some((child, standing)) = &outlook.child {
-            let news = announcement(&SERVICES.resource, child, *standing, request.dry_run);
+            let name = || format!("{}/{child}", machine.namespace);
+            let news = announcement(&SERVICES.resource, name, *standing, request.dry_run);
             verdict.warnings.extend(news);
         }
         let noted = machine.text(&["metadata", "annotations", FQDN_ANNOTATION]);
         let name = outlook.name.map(|name| {
             let domain = request.settings.domain(CLUSTER_DOMAIN_SETTING);
-            format!("{name}.{}.svc.{domain}", machine.namespace)
+            [&name, ".", &machine.namespace, ".svc.", &domain].concat()
         });
         if noted == name.as_deref() {
             return Ok(Vec::new());

@@ -41,15 +41,15 @@ pub fn wanted(machine: &Object, world: &World<'_>) -> Option<Value> {
     if !others(machine, world).is_empty() {
         return None;
     }
-    made(machine, External::of(machine, world.cluster), world)
+    Draft::of(machine, External::of(machine, world.cluster), world).map(Draft::build)
 }
 
 /// What a machine's Service is, or will be.
 pub struct Outlook {
     /// The name of the Service that selects the machine, or will.
     pub name: Option<String>,
-    /// The Service that it must be given, and whose the one of that name is now.
-    pub child: Option<(Object, Standing)>,
+    /// The name of the Service that it must be given, and whose the one of that name is now.
+    pub child: Option<(String, Standing)>,
 }
 
 /// What is to be said of a machine that is being written.
@@ -68,100 +68,130 @@ pub fn outlook(machine: &Object, world: &World<'_>) -> Outlook {
     if external == External::Yes {
         return without_child(&machine.name);
     }
-    let Some(child) = made(machine, external, world).and_then(Object::of) else {
+    let Some(Draft { name, standing, .. }) = Draft::of(machine, external, world) else {
         return Outlook {
             name: None,
             child: None,
         };
     };
-    let live = world.cluster.get(&SERVICES, &child.namespace, &child.name);
-    let key = parent_key(WEBHOOK.declaration.id, &machine.namespace, &machine.name);
-    let standing = Standing::of(live.as_deref(), &key);
     let is_its_own = matches!(standing, Standing::Absent | Standing::Ours);
     Outlook {
-        name: is_its_own.then(|| child.name.clone()),
-        child: Some((child, standing)),
+        name: is_its_own.then(|| name.clone()),
+        child: Some((name, standing)),
     }
 }
 
-/// The Service for a machine without one.
-fn made(machine: &Object, external: External, world: &World<'_>) -> Option<Value> {
-    let has_virtual_ip = world.settings.flag(VIRTUAL_IP_SETTING);
-    let is_out_of_the_way = match external {
-        External::Yes => return None,
-        External::No => has_virtual_ip,
-        // Whether the chart could take it over is not known.
-        External::Unknown => true,
-    };
-    let given = CHART_LABELS.map(|key| Some((key, machines::template_label(machine, key)?)));
-    let host = machines::host(machine);
-    let selector = match given {
-        [Some(instance), Some(name)] => [instance, name],
-        _ => [(LAUNCHER_LABEL, LAUNCHER), (HOST_LABEL, host)],
-    };
-    // Such a machine never has a pod.
-    if selector
-        .iter()
-        .any(|(_, value)| label_value(value).is_some())
-    {
-        return None;
-    }
-    let labels = given
-        .into_iter()
-        .flatten()
-        .chain([(USER_SERVICE_LABEL, "true")]);
-    let object = |pairs: &mut dyn Iterator<Item = (&str, &str)>| -> Map<String, Value> {
-        pairs
-            .map(|(key, value)| (key.to_owned(), value.into()))
-            .collect()
-    };
-    let mut spec = json!({
-        "type": "ClusterIP",
-        "selector": object(&mut selector.into_iter()),
-        "ports": [{"port": PORT, "protocol": "TCP"}],
-    });
-    if let (Some(spec), false) = (spec.as_object_mut(), has_virtual_ip) {
-        spec.insert("clusterIP".to_owned(), "None".into());
-    }
-    Some(json!({
-        "apiVersion": SERVICES.resource.api_version(),
-        "kind": SERVICES.resource.kind,
-        "metadata": {
-            "name": free_name(machine, is_out_of_the_way, world),
-            "namespace": machine.namespace,
-            "labels": object(&mut labels.into_iter()),
-        },
-        "spec": spec,
-    }))
+/// The Service for a machine without one, before it is built.
+struct Draft<'m> {
+    machine: &'m Object,
+    name: String,
+    /// Whose the Service of that name is now.
+    standing: Standing,
+    /// The chart's labels, as far as the machine has them.
+    given: [Option<(&'static str, &'m str)>; 2],
+    selector: [(&'static str, &'m str); 2],
+    has_virtual_ip: bool,
 }
 
-/// The name of the machine's Service: the first one, or the other where the first would stand in another machine's way,
-/// or that one's Service in its. Whichever it has it keeps, whatever comes and goes: people have written it down.
-fn free_name(machine: &Object, is_out_of_the_way: bool, world: &World<'_>) -> String {
-    let [first, other] = names(&machine.name, is_out_of_the_way);
+impl<'m> Draft<'m> {
+    fn of(machine: &'m Object, external: External, world: &World<'_>) -> Option<Draft<'m>> {
+        let has_virtual_ip = world.settings.flag(VIRTUAL_IP_SETTING);
+        let is_out_of_the_way = match external {
+            External::Yes => return None,
+            External::No => has_virtual_ip,
+            // Whether the chart could take it over is not known.
+            External::Unknown => true,
+        };
+        let given = CHART_LABELS.map(|key| Some((key, machines::template_label(machine, key)?)));
+        let host = machines::host(machine);
+        let selector = match given {
+            [Some(instance), Some(name)] => [instance, name],
+            _ => [(LAUNCHER_LABEL, LAUNCHER), (HOST_LABEL, host)],
+        };
+        // Such a machine never has a pod.
+        if selector
+            .iter()
+            .any(|(_, value)| label_value(value).is_some())
+        {
+            return None;
+        }
+        let (name, standing) = free_name(machine, is_out_of_the_way, world);
+        Some(Draft {
+            machine,
+            name,
+            standing,
+            given,
+            selector,
+            has_virtual_ip,
+        })
+    }
+
+    fn build(self) -> Value {
+        let labels = self
+            .given
+            .into_iter()
+            .flatten()
+            .chain([(USER_SERVICE_LABEL, "true")]);
+        let object = |pairs: &mut dyn Iterator<Item = (&str, &str)>| -> Map<String, Value> {
+            pairs
+                .map(|(key, value)| (key.to_owned(), value.into()))
+                .collect()
+        };
+        let mut spec = json!({
+            "type": "ClusterIP",
+            "selector": object(&mut self.selector.into_iter()),
+            "ports": [{"port": PORT, "protocol": "TCP"}],
+        });
+        if let (Some(spec), false) = (spec.as_object_mut(), self.has_virtual_ip) {
+            spec.insert("clusterIP".to_owned(), "None".into());
+        }
+        json!({
+            "apiVersion": SERVICES.resource.api_version(),
+            "kind": SERVICES.resource.kind,
+            "metadata": {
+                "name": self.name,
+                "namespace": self.machine.namespace,
+                "labels": object(&mut labels.into_iter()),
+            },
+            "spec": spec,
+        })
+    }
+}
+
+/// The name of the machine's Service, and whose the Service of that name is: the first name, or the other where the
+/// first would stand in another machine's way, or that one's Service in its. Whichever it has it keeps, whatever comes
+/// and goes: people have written it down.
+fn free_name(machine: &Object, is_out_of_the_way: bool, world: &World<'_>) -> (String, Standing) {
+    let first = first_name(&machine.name, is_out_of_the_way);
     let key = parent_key(WEBHOOK.declaration.id, &machine.namespace, &machine.name);
-    let live = |name: &str| world.cluster.get(&SERVICES, &machine.namespace, name);
-    let has = |service: Option<&Object>| Standing::of(service, &key) == Standing::Ours;
-    let at_first = live(&first);
-    if has(at_first.as_deref()) {
-        return first;
+    let look = |name: &str| {
+        let live = world.cluster.get(&SERVICES, &machine.namespace, name);
+        let standing = Standing::of(live.as_deref(), &key);
+        (live, standing)
+    };
+    let (at_first, standing) = look(&first);
+    if standing == Standing::Ours {
+        return (first, standing);
     }
-    if has(live(&other).as_deref()) {
-        return other;
+    let other = other_name(&machine.name, is_out_of_the_way);
+    let (_, at_other) = look(&other);
+    if at_other == Standing::Ours {
+        return (other, at_other);
     }
-    let is_anothers = at_first.is_some_and(|service| {
-        is_kept(&service) && Standing::of(Some(&service), &key) == Standing::Foreign
-    });
+    let is_anothers =
+        standing == Standing::Foreign && at_first.is_some_and(|service| is_kept(&service));
     let is_another = || {
-        let found = world
-            .cluster
-            .get(&VIRTUAL_MACHINES, &machine.namespace, &first);
-        first != machine.name && found.is_some()
+        let machines = &VIRTUAL_MACHINES;
+        first != machine.name
+            && world
+                .cluster
+                .get(machines, &machine.namespace, &first)
+                .is_some()
     };
     if is_anothers || is_another() {
-        other
+        (other, at_other)
     } else {
-        first
+        (first, standing)
     }
 }
 
@@ -172,30 +202,53 @@ pub fn namesakes(service: &str) -> impl Iterator<Item = &str> {
         .flatten()
 }
 
-/// The machine's own name, which is what the chart will use, or one that its chart never uses; and a second one, for
-/// where something of another machine has the first. A Service's name is a DNS label that begins with a letter; a
-/// machine's need not be one.
-fn names(machine: &str, is_out_of_the_way: bool) -> [String; 2] {
-    let suffix = if is_out_of_the_way {
+/// The machine's own name, which is what the chart will use, or one that its chart never uses. A Service's name is a DNS
+/// label that begins with a letter; a machine's need not be one.
+fn first_name(machine: &str, is_out_of_the_way: bool) -> String {
+    let own = own_name(machine, is_out_of_the_way);
+    if dns_1035_label(&own).is_none() {
+        own
+    } else {
+        hashed_name(machine, machine, is_out_of_the_way)
+    }
+}
+
+/// A second one, for where something of another machine has the first.
+fn other_name(machine: &str, is_out_of_the_way: bool) -> String {
+    if dns_1035_label(&own_name(machine, is_out_of_the_way)).is_none() {
+        hashed_name(machine, machine, is_out_of_the_way)
+    } else {
+        // No machine has a slash in its name.
+        hashed_name(machine, &format!("{machine}/"), is_out_of_the_way)
+    }
+}
+
+fn suffix(is_out_of_the_way: bool) -> &'static str {
+    if is_out_of_the_way {
         INTERNAL_SUFFIX
     } else {
         ""
-    };
+    }
+}
+
+fn own_name(machine: &str, is_out_of_the_way: bool) -> String {
+    [machine, suffix(is_out_of_the_way)].concat()
+}
+
+fn hashed_name(machine: &str, hashed: &str, is_out_of_the_way: bool) -> String {
+    let suffix = suffix(is_out_of_the_way);
     let dashed = machine.replace('.', "-");
     let kept = machines::cut(&dashed, NAME_MAX_BYTES - suffix.len());
-    let hashed = |text: &str| format!("vm-{kept}-{}{suffix}", machines::digest(text, 8));
-    let own = format!("{machine}{suffix}");
-    if dns_1035_label(&own).is_none() {
-        [own, hashed(machine)]
-    } else {
-        // No machine has a slash in its name.
-        [hashed(machine), hashed(&format!("{machine}/"))]
-    }
+    format!("vm-{kept}-{}{suffix}", machines::digest(hashed, 8))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn names(machine: &str, is_out_of_the_way: bool) -> [String; 2] {
+        [first_name, other_name].map(|name| name(machine, is_out_of_the_way))
+    }
 
     #[test]
     fn names_are_dns_labels() {

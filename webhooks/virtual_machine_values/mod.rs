@@ -7,8 +7,8 @@ use crate::application_definition::{BY_KIND, DEFINITIONS};
 use crate::contract::companions::{PARENT_ANNOTATION, is_marked_by_helm};
 use crate::contract::verdict::WARNING_MAX_CHARS;
 use crate::contract::{
-    Declaration, FailurePolicy, Fault, Mode, Operation, Refusal, Request, Rule, Scope, Validate,
-    Verdict, Webhook, Weight, request,
+    Declaration, FailurePolicy, Fault, Json, Mode, Operation, Refusal, Request, Rule, Scope,
+    Validate, Verdict, Webhook, Weight,
 };
 use crate::cozystack_resource_definition::LEGACY_DEFINITIONS;
 use crate::kinds::{APPLICATION_KIND_LABEL, HELM_RELEASES, IS_AN_APPLICATION, SERVICES};
@@ -156,7 +156,7 @@ impl Kind {
 
 impl Validate for MachineValues {
     fn validate(&self, request: &Request<'_>, verdict: &mut Verdict) -> Result<(), Fault> {
-        let Some(Ok(release)) = request.object.map(request::read::<Release<'_>>) else {
+        let Some(Ok(release)) = request.object.map(Json::read::<Release<'_>>) else {
             return Ok(());
         };
         let Some(kind) = Kind::of(&release) else {
@@ -164,7 +164,7 @@ impl Validate for MachineValues {
         };
         let old = request
             .old_object
-            .and_then(|old| request::read::<Release<'_>>(old).ok());
+            .and_then(|old| old.read::<Release<'_>>().ok());
         let text = |release: &Release<'_>| release.spec.map(|spec| spec.get().to_owned());
         // Flux and the platform's controllers write labels, annotations and finalizers all day long.
         if old.is_some_and(|old| text(&old) == text(&release) && Kind::of(&old) == Some(kind)) {
