@@ -116,8 +116,10 @@ impl Connection {
     /// Sends a request.
     pub fn ask(&mut self, path: &str, body: &[u8]) -> std::io::Result<()> {
         let request = written("POST", path, "application/json", body);
-        self.stream.conn.writer().write_all(&request)?;
-        while self.stream.conn.wants_write() {
+        let mut rest = &request[..];
+        while !rest.is_empty() || self.stream.conn.wants_write() {
+            // It takes as much as it has room for.
+            rest = &rest[self.stream.conn.writer().write(rest)?..];
             match self.stream.conn.write_tls(&mut self.stream.sock) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 other => drop(other?),

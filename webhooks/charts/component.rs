@@ -1,7 +1,7 @@
 //! What is known of the values of one component of a package: its chart, and schemas that operators have written.
 
 use super::schema::{Said, Schema};
-use super::view::Text;
+use super::text::Text;
 use super::{Chart, Compiled, Judgement, Prepared, as_go, is_known, merged};
 use crate::contract::{FieldPath, Violation};
 use serde_json::Value;
@@ -20,23 +20,26 @@ impl<'a> Values<'a> {
     /// Whether there are none.
     #[must_use]
     pub fn is_null(self) -> bool {
-        matches!(self, Values::Text(Text::Null) | Values::Built(Value::Null))
+        match self {
+            Values::Text(text) => text.root().is_null(),
+            Values::Built(value) => value.is_null(),
+        }
     }
 
     /// Whether they are a map, as they must be.
     #[must_use]
     pub fn is_object(self) -> bool {
-        matches!(
-            self,
-            Values::Text(Text::Map(_)) | Values::Built(Value::Object(_))
-        )
+        match self {
+            Values::Text(text) => text.root().is_map(),
+            Values::Built(value) => value.is_object(),
+        }
     }
 
     /// Whether they say anything: no null, no empty map.
     #[must_use]
     pub fn say_something(self) -> bool {
         match self {
-            Values::Text(Text::Map(members)) => !members.is_empty(),
+            Values::Text(text) if text.root().is_map() => text.parts() > 1,
             Values::Built(Value::Object(members)) => !members.is_empty(),
             other => !other.is_null(),
         }
@@ -46,7 +49,7 @@ impl<'a> Values<'a> {
     #[must_use]
     pub fn to_value(self) -> Cow<'a, Value> {
         match self {
-            Values::Text(text) => Cow::Owned(text.to_value()),
+            Values::Text(text) => Cow::Owned(text.root().to_value()),
             Values::Built(value) => Cow::Borrowed(value),
         }
     }
@@ -146,7 +149,7 @@ impl Component {
         let root = &self.chart.root;
         match values {
             none if !none.say_something() => self.accepts_defaults,
-            Values::Text(text @ Text::Map(_)) if root.is_alone() && !root.is_library => {
+            Values::Text(text) if text.root().is_map() && root.is_alone() && !root.is_library => {
                 root.schema.accepts(text, &root.values)
             }
             Values::Text(_) | Values::Built(_) => false,

@@ -16,11 +16,12 @@ mod formats;
 mod range;
 mod schema;
 mod shape;
+mod text;
 mod view;
 
 pub use component::{Component, OwnSchema, Values};
 pub use range::{is_compatible, is_version};
-pub use view::Text;
+pub use text::Text;
 
 use crate::contract::{Cause, FieldPath, Violation};
 use coalesce::{Mismatch, Table, Tree};

@@ -5,7 +5,8 @@
 
 use super::formats;
 use super::shape;
-use super::view::{Text, View, Views};
+use super::text::Text;
+use super::view::{View, Views};
 use crate::contract::field::Segment;
 use crate::contract::nearest;
 use crate::contract::{Cause, FieldPath, Violation};
@@ -138,7 +139,7 @@ impl Schema {
             Schema::Ready(ready) => {
                 !ready.is_suspect(text.parts())
                     && text.depth() <= VALUES_DEPTH_MAX
-                    && ready.validator.is_valid(View::over(text, defaults))
+                    && ready.validator.is_valid(View::over(text.root(), defaults))
             }
             Schema::None | Schema::Broken(_) | Schema::Unjudged(_) => false,
         }

@@ -105,10 +105,20 @@ impl<'a> Json<'a> {
             let Some(members) = here.members else {
                 return packed::at(here.text, path).map(Json::from);
             };
-            here = member(members, name)?;
+            here = named(members, name).next()?;
             path = rest;
         }
         Some(here)
+    }
+
+    /// The member of that name, where it is certain which one that is. None where it is not: this is no map, the places
+    /// are not noted, or the name stands there twice.
+    #[must_use]
+    pub fn alone(self, name: &str) -> Option<Option<Json<'a>>> {
+        let members = self.members.filter(|_| self.is_object())?;
+        let mut found = named(members, name);
+        let first = found.next();
+        found.next().is_none().then_some(first)
     }
 
     /// Whether it is a map.
@@ -146,21 +156,22 @@ impl<'a> Json<'a> {
     }
 }
 
-/// The member of that name among those of one object and what is below them.
-fn member<'a>(members: &'a [Member<'a>], name: &str) -> Option<Json<'a>> {
+/// The members of that name among those of one object and what is below them.
+fn named<'a>(members: &'a [Member<'a>], name: &str) -> impl Iterator<Item = Json<'a>> {
     let mut at = 0;
-    while let Some(member) = members.get(at) {
-        let after = at + 1 + member.below.unwrap_or_default();
-        if member.name == name {
-            let below = member.below.and_then(|_| members.get(at + 1..after));
-            return Some(Json {
-                text: member.value,
-                members: below,
-            });
+    std::iter::from_fn(move || {
+        loop {
+            let member = members.get(at)?;
+            let first = at + 1;
+            at = first + member.below.unwrap_or_default();
+            if member.name == name {
+                return Some(Json {
+                    text: member.value,
+                    members: member.below.and_then(|_| members.get(first..at)),
+                });
+            }
         }
-        at = after;
-    }
-    None
+    })
 }
 
 #[cfg(test)]
@@ -215,6 +226,20 @@ mod tests {
         assert!(json.is_object() && json.at(&["n"]).unwrap().is_null());
         assert_eq!(json.at(&["o", "p", "q", "r", "s", "t"]).unwrap().get(), "1");
         assert_eq!(json.to_raw().unwrap().get(), json.get());
+        let text = r#"{"a": {"b": 1, "c": 2, "b": 3}, "l": []}"#;
+        let outline = Outline::take(&mut Cursor::new(text)).unwrap();
+        let alone = |json: Json<'_>, name| {
+            json.alone(name)
+                .map(|json| json.map(|json| json.get().to_owned()))
+        };
+        let a = outline.json().alone("a").unwrap().unwrap();
+        assert_eq!(alone(a, "c"), Some(Some("2".to_owned())));
+        assert_eq!((alone(a, "b"), alone(a, "x")), (None, Some(None)));
+        assert_eq!(alone(outline.json().at(&["l"]).unwrap(), "x"), None);
+        assert_eq!(
+            alone(Json::from(outline.json().to_raw().unwrap()), "a"),
+            None
+        );
         for odd in [r#"{"\u0061": 1}"#, r#"{"a": {"\n": 1}}"#, r#"{"a": }"#, ""] {
             assert!(Outline::take(&mut Cursor::new(odd)).is_none(), "{odd}");
         }
