@@ -212,8 +212,11 @@ enum SettingValue {
 pub struct Settings {
     over_all: Option<Mode>,
     modes: BTreeMap<String, Mode>,
-    values: BTreeMap<String, SettingValue>,
+    values: Values,
 }
+
+/// What is set of a rule, by the rule's id and the setting's name.
+type Values = BTreeMap<(&'static str, &'static str), SettingValue>;
 
 impl Settings {
     /// Reads `data` of a settings ConfigMap. What is wrong is listed with its path and left out of the settings.
@@ -267,17 +270,18 @@ impl Settings {
         });
         let setting = found.and_then(|(declaration, name)| {
             let mut settings = declaration.settings.iter();
-            settings.find(|setting| setting.name == name)
+            let setting = settings.find(|setting| setting.name == name)?;
+            Some((declaration.id, setting))
         });
         match (found, setting) {
             (Some((declaration, MODE)), _) => {
                 self.modes.insert(declaration.id.to_owned(), mode()?);
             }
-            (_, Some(setting)) => {
+            (_, Some((rule, setting))) => {
                 let value = setting.kind.parse(text).ok_or_else(|| {
                     Violation::invalid(path, text, format!("must be {}", setting.kind.expected()))
                 })?;
-                self.values.insert(key.to_owned(), value);
+                self.values.insert((rule, setting.name), value);
             }
             _ => {
                 let nearest = nearest(key, declarations().flat_map(keys).chain([MODE.to_owned()]));
@@ -348,12 +352,12 @@ pub fn keys(declaration: &'static Declaration) -> impl Iterator<Item = String> {
 #[derive(Debug, Clone, Copy)]
 pub struct RuleSettings<'a> {
     declaration: &'static Declaration,
-    values: &'a BTreeMap<String, SettingValue>,
+    values: &'a Values,
 }
 
 impl RuleSettings<'_> {
     fn value(&self, name: &str) -> Option<SettingValue> {
-        let set = self.values.get(&format!("{}.{name}", self.declaration.id));
+        let set = self.values.get(&(self.declaration.id, name));
         set.cloned().or_else(|| {
             let mut declared = self.declaration.settings.iter();
             declared
@@ -423,7 +427,7 @@ impl RuleSettings<'_> {
     /// The version of that name, where somebody has set it.
     #[must_use]
     pub fn given_version(&self, name: &str) -> Option<Version> {
-        match self.values.get(&format!("{}.{name}", self.declaration.id)) {
+        match self.values.get(&(self.declaration.id, name)) {
             Some(SettingValue::Version(version)) => Some(*version),
             _ => None,
         }
