@@ -1,12 +1,12 @@
 //! Caches that follow a cluster: one watch a kind.
 
+use super::watched::Watched;
 use super::{Cache, Caches, Knowledge};
 use futures::StreamExt;
 use kube::Client;
 use kube::api::{Api, DynamicObject, PartialObjectMeta};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::runtime::watcher::{self, Event, watcher};
-use serde::Serialize;
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,11 +84,11 @@ async fn watch(client: &Client, cache: &Cache) -> Result<(), watcher::Error> {
     let config = watcher::Config::default();
     match cache.content {
         Content::Full | Content::Packed => {
-            let api = Api::<DynamicObject>::all_with(client.clone(), &kind);
+            let api = Api::<Watched>::all_with(client.clone(), &kind);
             follow_events(watcher(api, config), cache).await
         }
         Content::FullIn(namespace) => {
-            let api = Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &kind);
+            let api = Api::<Watched>::namespaced_with(client.clone(), namespace, &kind);
             follow_events(watcher(api, config), cache).await
         }
         Content::Metadata | Content::PackedMetadata => {
@@ -100,19 +100,16 @@ async fn watch(client: &Client, cache: &Cache) -> Result<(), watcher::Error> {
 
 /// Applies the events of one watch until the kind is gone. The watcher lists anew when its history has expired; what
 /// it lists replaces the table at once, so a resync loses nothing and shows nothing half.
-pub(crate) async fn follow_events<K>(
+pub(crate) async fn follow_events<K: IntoValue>(
     events: impl futures::Stream<Item = Result<Event<K>, watcher::Error>>,
     cache: &Cache,
-) -> Result<(), watcher::Error>
-where
-    K: Serialize,
-{
+) -> Result<(), watcher::Error> {
     let mut events = std::pin::pin!(events);
     let mut listed = Vec::new();
     while let Some(event) = events.next().await {
         match event {
             Ok(Event::Init) => listed = Vec::new(),
-            Ok(Event::InitApply(object)) => listed.extend(object_of(&object, cache)),
+            Ok(Event::InitApply(object)) => listed.extend(object_of(object, cache)),
             Ok(Event::InitDone) => {
                 cache.replace(std::mem::take(&mut listed));
                 cache.learn(Knowledge::Synced);
@@ -123,12 +120,12 @@ where
                 );
             }
             Ok(Event::Apply(object)) => {
-                if let Some(object) = object_of(&object, cache) {
+                if let Some(object) = object_of(object, cache) {
                     cache.put(object);
                 }
             }
             Ok(Event::Delete(object)) => {
-                if let Some(object) = object_of(&object, cache) {
+                if let Some(object) = object_of(object, cache) {
                     cache.remove(&object.namespace, &object.name);
                 }
             }
@@ -139,9 +136,34 @@ where
     Ok(())
 }
 
-fn object_of<K: Serialize>(object: &K, cache: &Cache) -> Option<Object> {
-    let object = live_object(serde_json::to_value(object).ok()?)?;
+fn object_of(object: impl IntoValue, cache: &Cache) -> Option<Object> {
+    let object = live_object(object.into_value()?)?;
     Some(super::trimmed(object, cache.content))
+}
+
+/// What a watch gives.
+pub(crate) trait IntoValue {
+    /// The object as a tree.
+    fn into_value(self) -> Option<Value>;
+}
+
+impl IntoValue for Watched {
+    fn into_value(self) -> Option<Value> {
+        Some(self.value)
+    }
+}
+
+impl IntoValue for PartialObjectMeta<DynamicObject> {
+    fn into_value(self) -> Option<Value> {
+        serde_json::to_value(self).ok()
+    }
+}
+
+#[cfg(test)]
+impl IntoValue for Value {
+    fn into_value(self) -> Option<Value> {
+        Some(self)
+    }
 }
 
 /// An object as the API server gives it: managed fields that are not there are nobody's.

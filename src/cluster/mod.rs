@@ -3,6 +3,7 @@
 pub mod files;
 pub mod live;
 mod table;
+mod watched;
 
 use crate::charts::Book;
 use std::collections::{BTreeMap, HashMap};
