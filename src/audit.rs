@@ -10,8 +10,10 @@ use webhooks::contract::{FIELD_MANAGER, Operation, Settings, Webhook};
 pub const REPORTS_API_VERSION: &str = "openreports.io/v1alpha1";
 /// What stands in the place of a rule's id where no rule could decide.
 const UNDECIDED: &str = "undecided";
-/// A report holds no more results than this: an object must stay far below the API server's limit of 1.5 MiB.
+/// A report holds no more results than this, in number and in bytes: an object must stay far below the API server's
+/// limit of 1.5 MiB.
 const REPORT_RESULTS_MAX: usize = 1_000;
+const REPORT_RESULTS_MAX_BYTES: usize = 768 * 1024;
 
 /// One thing that is to be said of an object.
 #[derive(Debug, Clone, Serialize, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,6 +39,25 @@ pub struct Entry {
     pub field: String,
     /// The sentence without the field.
     pub message: String,
+}
+
+impl Entry {
+    /// What is said of an object, not yet named, that cannot be examined, and why.
+    #[must_use]
+    pub fn undecided(why: &dyn std::fmt::Display) -> Entry {
+        Entry {
+            rule: UNDECIDED.to_owned(),
+            violation: false,
+            refused: false,
+            api_version: String::new(),
+            kind: String::new(),
+            namespace: String::new(),
+            name: String::new(),
+            uid: String::new(),
+            field: String::new(),
+            message: format!("cannot be examined: {why}"),
+        }
+    }
 }
 
 /// Examines objects one after the other; keeps what is to be said, not the objects.
@@ -96,16 +117,12 @@ impl Audit {
             // The others are examined all the same.
             Err(error) => {
                 self.entries.push(Entry {
-                    rule: UNDECIDED.to_owned(),
-                    violation: false,
-                    refused: false,
                     api_version: question.api_version,
                     kind: question.kind,
                     namespace: question.namespace,
                     name: question.name,
                     uid,
-                    field: String::new(),
-                    message: format!("cannot be examined: {error}"),
+                    ..Entry::undecided(&error)
                 });
                 return;
             }
@@ -176,6 +193,7 @@ fn report(namespace: &str, entries: &[&Entry], passed: usize) -> Value {
         let found = entries.iter().filter(|entry| entry.violation == violation);
         found.count()
     };
+    let mut bytes = 0;
     let results: Vec<Value> = entries
         .iter()
         .take(REPORT_RESULTS_MAX)
@@ -194,6 +212,10 @@ fn report(namespace: &str, entries: &[&Entry], passed: usize) -> Value {
                 result.insert("properties".to_owned(), json!({"field": entry.field}));
             }
             result
+        })
+        .take_while(|result| {
+            bytes += result.to_string().len();
+            bytes <= REPORT_RESULTS_MAX_BYTES
         })
         .collect();
     let mut metadata =

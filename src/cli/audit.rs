@@ -12,19 +12,23 @@ use crate::settings;
 use anyhow::Context as _;
 use clap::Args;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
-use kube::core::{ApiResource, GroupVersionKind};
-use kube::{Client, ResourceExt as _};
+use kube::core::{ApiResource, GroupVersionKind, ListMeta, Request};
+use kube::{Client, Resource as _, ResourceExt as _};
+use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use webhooks::REGISTRY;
 use webhooks::contract::companions::MANAGED_BY_LABEL;
-use webhooks::contract::{FIELD_MANAGER, Resource, Scope, Settings};
+use webhooks::contract::{FIELD_MANAGER, Json, Resource, Scope, Settings};
 
 /// Objects of one page of a list.
 const PAGE: u32 = 500;
+/// How often a list that expires before its end is begun again.
+const RESTARTS_MAX: usize = 5;
 /// How often a long run says where it is.
 const PROGRESS: Duration = Duration::from_secs(2);
 
@@ -113,12 +117,9 @@ async fn of_cluster(arguments: &Arguments) -> Result<Audit, Failure> {
     for (resource, is_ours) in resources() {
         let kind = GroupVersionKind::gvk(resource.group, resource.version, resource.kind);
         let kind = ApiResource::from_gvk_with_plural(&kind, resource.plural);
-        let api: Api<DynamicObject> = if is_ours {
-            Api::namespaced_with(client.clone(), &arguments.namespace, &kind)
-        } else {
-            Api::all_with(client.clone(), &kind)
-        };
-        examine_pages(&api, resource, &mut audit, &mut progress).await?;
+        let namespace = is_ours.then_some(arguments.namespace.as_str());
+        let list = Request::new(DynamicObject::url_path(&kind, namespace));
+        examine_pages(&client, &list, resource, &mut audit, &mut progress).await?;
     }
     if arguments.write_reports {
         write(&client, &audit).await?;
@@ -141,43 +142,51 @@ fn resources() -> Vec<(&'static Resource, bool)> {
     found.into_values().collect()
 }
 
+/// A page of a list, its objects left as they came: one that cannot be read keeps nobody from reading the others.
+#[derive(Deserialize)]
+struct Page<'a> {
+    #[serde(default)]
+    metadata: ListMeta,
+    #[serde(borrow)]
+    items: Vec<&'a RawValue>,
+}
+
 /// Page by page, so that memory does not grow with the number of objects.
 async fn examine_pages(
-    api: &Api<DynamicObject>,
+    client: &Client,
+    list: &Request,
     resource: &Resource,
     audit: &mut Audit,
     progress: &mut Progress,
 ) -> Result<(), Failure> {
+    let broken = |error: anyhow::Error| {
+        Failure::broken(error.context(format!("listing {}", resource.plural)))
+    };
     let mut parameters = ListParams::default().limit(PAGE);
     let mut seen = BTreeSet::new();
+    let mut restarts = 0;
     loop {
-        let page = match api.list(&parameters).await {
+        let request = list
+            .list(&parameters)
+            .map_err(|error| broken(error.into()))?;
+        let page = match client.request_text(request).await {
             Ok(page) => page,
             // The kind is not installed: there is nothing to examine.
             Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
             // The rest of the list has expired: from the start again, past what was seen.
-            Err(kube::Error::Api(status)) if status.code == 410 => {
+            Err(kube::Error::Api(status)) if status.code == 410 && restarts < RESTARTS_MAX => {
+                restarts += 1;
                 parameters.continue_token = None;
                 continue;
             }
-            Err(error) => {
-                return Err(Failure::broken(
-                    anyhow::Error::new(error).context(format!("listing {}", resource.plural)),
-                ));
-            }
+            Err(error) => return Err(broken(error.into())),
         };
+        let page: Page<'_> = serde_json::from_str(&page).map_err(|error| broken(error.into()))?;
         for object in page.items {
-            let mut value = serde_json::to_value(object)
-                .context("reading an object")
-                .map_err(Failure::broken)?;
-            if let Some(members) = value.as_object_mut() {
-                // Items of a list need not say what they are.
-                members.insert("apiVersion".to_owned(), resource.api_version().into());
-                members.insert("kind".to_owned(), resource.kind.into());
-            }
-            let uid = value.pointer("/metadata/uid").and_then(Value::as_str);
+            let object = Json::from(object);
+            let uid = object.at(&["metadata", "uid"]).and_then(Json::text);
             if uid.is_none_or(|uid| seen.insert(uid.to_owned())) {
-                audit.examine("cluster".to_owned(), value);
+                examine(object, resource, audit);
                 progress.say(audit.examined, resource.plural);
             }
         }
@@ -186,6 +195,33 @@ async fn examine_pages(
             None => return Ok(()),
         }
     }
+}
+
+fn examine(object: Json<'_>, resource: &Resource, audit: &mut Audit) {
+    let mut value: Value = match object.read() {
+        Ok(value) => value,
+        Err(error) => {
+            let text = |member: &str| {
+                let text = object.at(&["metadata", member]).and_then(Json::text);
+                text.unwrap_or_default().to_owned()
+            };
+            audit.entries.push(Entry {
+                api_version: resource.api_version(),
+                kind: resource.kind.to_owned(),
+                namespace: text("namespace"),
+                name: text("name"),
+                uid: text("uid"),
+                ..Entry::undecided(&error)
+            });
+            return;
+        }
+    };
+    if let Some(members) = value.as_object_mut() {
+        // Items of a list need not say what they are.
+        members.insert("apiVersion".to_owned(), resource.api_version().into());
+        members.insert("kind".to_owned(), resource.kind.into());
+    }
+    audit.examine("cluster".to_owned(), value);
 }
 
 /// Says on standard error where a long run is.

@@ -1,7 +1,7 @@
 //! The audit of a cluster: every page of every list, and reports that say the same as long as nothing changes.
 
-use crate::Cluster;
 use crate::support::service::run;
+use crate::{Cluster, repository};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -61,18 +61,44 @@ pub fn reports(assets: &Path) {
     let (success, _, stderr) = plane.kubectl_with(&["create", "-f", "-"], &list);
     assert!(success, "{stderr}");
 
+    // One whose values are deeper than anybody reads keeps neither the caches nor the audit from the others.
+    let kind = repository("testcases/crds/helmreleases.yaml");
+    let kind = kind.display().to_string();
+    plane.kubectl(&["apply", "-f", &kind]);
+    plane.kubectl(&["wait", "--for=condition=Established", "-f", &kind]);
+    plane.kubectl(&["create", "namespace", "deep"]);
+    let values = format!("{}{}", "[".repeat(300), "]".repeat(300));
+    let deep = format!(
+        r#"{{"apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease",
+            "metadata": {{"name": "deep", "namespace": "deep"}}, "spec": {{"values": {{"a": {values}}}}}}}"#
+    );
+    let (success, _, stderr) = plane.kubectl_with(&["create", "-f", "-"], &deep);
+    assert!(success, "{stderr}");
+
     let kubeconfig = plane.kubeconfig.display().to_string();
     let audit = |more: &[&str]| {
         let mut all = vec!["audit", "--kubeconfig", &kubeconfig, "-o", "json"];
         all.extend(more);
         let (code, stdout, stderr) = run(&all, plane.folder.path(), "");
         assert!(code == 0 || code == 1, "{stdout}{stderr}");
-        let entries: Value = serde_json::from_str(&stdout).unwrap();
+        let entries: Vec<Value> = serde_json::from_str(&stdout).unwrap();
+        let (undecided, entries): (Vec<Value>, Vec<Value>) = entries
+            .into_iter()
+            .partition(|entry| entry["rule"] == "undecided");
+        assert_eq!(undecided.len(), 1, "{undecided:#?}");
+        assert_eq!(
+            (&undecided[0]["namespace"], &undecided[0]["name"]),
+            (&json!("deep"), &json!("deep"))
+        );
+        let message = undecided[0]["message"].as_str().unwrap();
+        assert!(
+            message.contains("cannot be examined: recursion limit"),
+            "{message}"
+        );
         (code, entries)
     };
     let (code, entries) = audit(&["--write-reports"]);
     assert_eq!(code, 1);
-    let entries = entries.as_array().unwrap();
     assert_eq!(entries.len(), 1, "{entries:#?}");
     assert_eq!(entries[0]["name"], format!("gizmo{}", COUNT - 1));
     assert_eq!(entries[0]["field"], "spec.application.kind");
@@ -96,7 +122,7 @@ pub fn reports(assets: &Path) {
         &format!("gizmo{}", COUNT - 1),
     ]);
     let (code, entries) = audit(&["--write-reports"]);
-    assert_eq!((code, entries), (0, json!([])));
+    assert_eq!((code, entries), (0, vec![]));
     let report = plane.get(&["clusterreports", "cozystack-webhook"]);
     assert_eq!(report["summary"]["fail"], 0);
     assert_eq!(report["results"], json!([]));
