@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use webhooks::contract::companions::PARENT_ANNOTATION;
 use webhooks::contract::{
-    ALLOW_ANNOTATION, Declaration, MatchCondition, Operation, Scope, Settings, Webhook,
+    ALLOW_ANNOTATION, Declaration, MatchCondition, Operation, Resource, Scope, Settings, Webhook,
 };
 use webhooks::cozystack_resource_definition::bridge::{DISABLED_ANNOTATION, SOURCE_UID_ANNOTATION};
 use webhooks::virtual_machine_service::FQDN_ANNOTATION;
@@ -136,6 +136,23 @@ fn shared_conditions(entry: &Entry) -> impl Iterator<Item = &'static MatchCondit
             conditions.any(|other| other.expression == condition.expression)
         })
     })
+}
+
+/// What the rules change besides, by kind, as JSON Pointers: completed in the same way whenever the writer tries, so that
+/// whoever compares finds no difference and leaves nothing out.
+#[must_use]
+pub fn completed(registry: &[&'static Webhook]) -> Vec<(&'static Resource, Vec<&'static str>)> {
+    let entries = entries(registry);
+    let mutators = entries.iter().filter(|entry| entry.role == Role::Mutate);
+    mutators
+        .map(|entry| {
+            let ignored = entry.ignored();
+            let mut pointers = entry.pointers();
+            pointers.retain(|pointer| !ignored.contains(pointer));
+            (entry.resource, pointers)
+        })
+        .filter(|(_, pointers)| !pointers.is_empty())
+        .collect()
 }
 
 /// What this service may change of objects that Flux may have brought, as the part of a HelmRelease that keeps its drift

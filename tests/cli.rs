@@ -98,6 +98,13 @@ fn flux_is_told_what_may_change() {
         yaml.starts_with("spec:\n  driftDetection:\n    ignore:\n"),
         "{yaml}"
     );
+    // Nor is it kept from those who read.
+    for line in [
+        "#   Namespace: /metadata/labels",
+        "#   CiliumClusterwideNetworkPolicy.cilium.io: /metadata/annotations/webhook.cozystack.io~1egress-added, ",
+    ] {
+        assert!(yaml.contains(line), "{yaml}");
+    }
     assert_eq!(
         run(&["manifests", "--flux-ignore", "--only", "rbac"], "").0,
         2

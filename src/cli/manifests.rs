@@ -91,6 +91,19 @@ impl TargetArguments {
     }
 }
 
+/// For those who read the rules: what of the changes is not among them.
+fn completed() -> String {
+    let mut text =
+        "# Completed too, the same at every write of the writer's own, so that nothing differs:\n"
+            .to_owned();
+    for (resource, pointers) in generate::completed(REGISTRY) {
+        let kind = [resource.kind, resource.group].join(".");
+        let kind = kind.trim_end_matches('.');
+        text.push_str(&format!("#   {kind}: {}\n", pointers.join(", ")));
+    }
+    text
+}
+
 pub fn run(arguments: &Arguments) -> Done {
     let target = arguments.target.target()?;
     if arguments.flux_ignore {
@@ -100,6 +113,9 @@ pub fn run(arguments: &Arguments) -> Done {
             Format::Text | Format::Yaml => Format::Yaml,
         };
         output::print_value(&rules, format)?;
+        if matches!(arguments.output, Format::Text) {
+            output::print(&completed())?;
+        }
         return Ok(OK);
     }
     let wants = |part| arguments.only.is_empty() || arguments.only.contains(&part);
