@@ -566,7 +566,10 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    fn shown(parts: &PackageParts<'_>) -> (Option<String>, Value, Vec<(String, Value)>) {
+    /// Name, the rest of the spec, and the values of components by name.
+    type Shown = (Option<String>, Value, Vec<(String, Value)>);
+
+    fn shown(parts: &PackageParts<'_>) -> Shown {
         let values = parts.spec.values.iter();
         let mut values: Vec<_> = values
             .map(|(name, text)| (name.clone(), text.root().to_value()))
@@ -576,7 +579,7 @@ mod tests {
     }
 
     /// What is read of a text as requests have it.
-    fn read(text: &str) -> Result<(Option<String>, Value, Vec<(String, Value)>), String> {
+    fn read(text: &str) -> Result<Shown, String> {
         let raw: &serde_json::value::RawValue = serde_json::from_str(text).unwrap();
         let outline = Outline::take(&mut Cursor::new(text));
         let json = outline.as_ref().map_or(Json::from(raw), Outline::json);
