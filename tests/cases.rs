@@ -27,6 +27,8 @@ use support::inprocess::Server;
 use support::rules;
 use webhooks::REGISTRY;
 use webhooks::contract::{Operation, Settings};
+use webhooks::migration::{Snapshot, configuration};
+use webhooks::platform::Version;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
@@ -489,6 +491,61 @@ fn real_package_sources_and_their_packages_are_accepted() {
         }
     }
     assert_eq!(packages, 81);
+}
+
+/// What the migration knows of packages by itself is what it would read of the real sources.
+#[test]
+fn the_migration_knows_the_real_package_sources() {
+    let data = root().join("../shared/data/packagesources-v1.0.0-alpha.1");
+    if !data.is_dir() {
+        println!(
+            "the real package sources are not here: what the migration knows of them was not compared"
+        );
+        return;
+    }
+    let sources = manifest::read(&[data]).unwrap();
+    assert_eq!(sources.len(), 75);
+    let sources: Vec<Value> = sources.into_iter().map(|source| source.value).collect();
+    let planned = |bundle: &str, key: &str, text: &str, sources: &[Value]| {
+        let mut data = json!({
+            "bundle-name": bundle, "root-host": "cloud.test", "api-server-endpoint": "https://api.cloud.test",
+            "oidc-enabled": "true", "cluster-domain": "k.test",
+        });
+        data[key] = text.into();
+        let mut snapshot = Snapshot::default();
+        snapshot.put(json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "data": data,
+            "metadata": {"name": "cozystack", "namespace": "cozy-system"},
+        }));
+        for source in sources {
+            snapshot.put(source.clone());
+        }
+        let mut plan = configuration::plan(&snapshot, Version::V1_0Alpha1);
+        for finding in &mut plan.findings {
+            // Which component waits for which only the sources tell.
+            if let Some(end) = finding.text.find("; mind that these components wait") {
+                finding.text.truncate(end);
+            }
+        }
+        plan
+    };
+    let mut compared = 0;
+    for bundle in ["paas-full", "paas-hosted"] {
+        for name in configuration::release_names() {
+            let values = format!("values-{name}");
+            for (key, text) in [
+                ("bundle-disable", name),
+                ("bundle-enable", name),
+                (&values, "a: 1"),
+            ] {
+                let alone = planned(bundle, key, text, &[]);
+                let with_sources = planned(bundle, key, text, &sources);
+                assert_eq!(alone, with_sources, "{bundle} {key} {text}");
+                compared += 1;
+            }
+        }
+    }
+    assert_eq!(compared, 2 * 3 * 63);
 }
 
 /// Each of these is a good object but for one place, and refused for that place.

@@ -9,6 +9,15 @@ use crate::packages::{Source, Variant};
 /// Label of a HelmRelease that says which kind of application it is.
 pub const APPLICATION_KIND_LABEL: &str = "apps.cozystack.io/application.kind";
 
+/// Label of a HelmRelease that says which API group the application is of.
+pub const APPLICATION_GROUP_LABEL: &str = "apps.cozystack.io/application.group";
+/// The only such group.
+pub const APPLICATION_GROUP: &str = "apps.cozystack.io";
+/// Label of a HelmRelease that says what the application is called: the release's name without the kind's prefix.
+pub const APPLICATION_NAME_LABEL: &str = "apps.cozystack.io/application.name";
+/// Label of a HelmRelease, `"true"` when the dashboard shows it as an application.
+pub const UI_LABEL: &str = "cozystack.io/ui";
+
 /// HelmReleases of applications. Rules on releases share an entry; a condition that all of them have keeps the others'
 /// requests away.
 pub const IS_AN_APPLICATION: MatchCondition = MatchCondition {

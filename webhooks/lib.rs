@@ -27,6 +27,7 @@ pub mod crds;
 pub mod helm_release_shard;
 pub mod kinds;
 pub mod machines;
+pub mod migration;
 pub mod package;
 pub mod package_source;
 pub mod packages;
@@ -40,6 +41,7 @@ pub mod tenants;
 mod testing;
 pub mod virtual_machine_service;
 pub mod virtual_machine_values;
+pub mod yaml;
 
 use contract::Webhook;
 

@@ -1,6 +1,6 @@
 //! Manifests from files, folders and standard input, read as kubectl reads them.
 
-pub mod yaml;
+pub use webhooks::yaml;
 
 use serde_json::Value;
 use std::io::Read as _;
@@ -253,3 +253,6 @@ pub fn write(documents: &[Value]) -> Result<String, String> {
     }
     Ok(text)
 }
+
+#[cfg(test)]
+mod tests;

@@ -160,14 +160,28 @@ pub fn name_artifact(chart: &Value, spec: &mut Value, cluster: &dyn Cluster) {
     }
 }
 
-/// The artifact into which the cluster's package source packs the chart; by the shipped catalogue where there is no
-/// such source, or none of its components is that chart.
+/// The artifact into which the cluster's package source packs the chart.
 fn artifact_in_cluster(chart: &str, repository: Repository, cluster: &dyn Cluster) -> String {
-    let package = format!("cozystack.{chart}-application");
-    let source = cluster.get(&PACKAGE_SOURCES, "", &package);
+    let source = cluster.get(&PACKAGE_SOURCES, "", &package_of(chart));
+    artifact_in(
+        source.as_ref().map(|source| &source.value),
+        chart,
+        repository,
+    )
+}
+
+/// The package into which the chart of a known repository was packed.
+#[must_use]
+pub fn package_of(chart: &str) -> String {
+    format!("cozystack.{chart}-application")
+}
+
+/// The artifact into which that package source packs the chart; by the shipped catalogue where there is no such
+/// source, or none of its components is that chart.
+#[must_use]
+pub fn artifact_in(source: Option<&Value>, chart: &str, repository: Repository) -> String {
     let variants = source
-        .as_ref()
-        .and_then(|source| source.value.pointer("/spec/variants"))
+        .and_then(|source| source.pointer("/spec/variants"))
         .and_then(Value::as_array);
     let is_chart = |component: &Value| {
         let text = |member: &str| component.get(member).and_then(Value::as_str);
@@ -191,7 +205,7 @@ fn artifact_in_cluster(chart: &str, repository: Repository, cluster: &dyn Cluste
         .find(|variant| **variant == known)
         .or(with_chart.first());
     match chosen {
-        Some(variant) => artifact_name(&package, variant, chart),
+        Some(variant) => artifact_name(&package_of(chart), variant, chart),
         None => artifact_of(chart),
     }
 }

@@ -108,6 +108,11 @@ pub fn variant_of(chart: &str) -> &'static str {
         .map_or(DEFAULT_VARIANT, |entry| entry.2)
 }
 
+/// The charts of the shipped catalogue and their repositories.
+pub fn charts() -> impl Iterator<Item = (&'static str, Repository)> {
+    CATALOGUE.iter().map(|entry| (entry.0, entry.1))
+}
+
 /// The chart and repository behind an artifact: of the table, or of the naming rule (which does not tell the two
 /// repositories apart: `cozystack-apps` is assumed). None when it is neither.
 #[must_use]

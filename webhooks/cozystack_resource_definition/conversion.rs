@@ -424,7 +424,8 @@ fn text_or<'v>(value: &'v Value, member: &str, default: &'v str) -> Option<&'v s
 }
 
 /// Kind, name and namespace of the repository that a legacy `chart` names, the CRD's defaults filled in.
-fn source_of(chart: &Value) -> Option<(&str, &str, &str)> {
+#[must_use]
+pub fn source_of(chart: &Value) -> Option<(&str, &str, &str)> {
     let source = chart.get("sourceRef").filter(|source| source.is_object())?;
     Some((
         text_or(source, "kind", HELM_REPOSITORY)?,

@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use std::collections::HashSet;
 
 /// What charts look for in `exposedServices`.
-const EXPOSED_SERVICES: [&str; 4] = ["api", "dashboard", "vm-exportproxy", "cdi-uploadproxy"];
+pub const EXPOSED_SERVICES: [&str; 4] = ["api", "dashboard", "vm-exportproxy", "cdi-uploadproxy"];
 
 /// Adds what is wrong with the values as the chart works with them. `values` are the user's share of `merged`.
 pub(super) fn check(

@@ -23,7 +23,10 @@ mod tests;
 mod text;
 mod values;
 
-pub use packages::{NETWORKING, emitted, is_known_package, nearest_package, renders};
+pub use checks::EXPOSED_SERVICES;
+pub use packages::{
+    NETWORKING, emitted, is_known_package, known_packages, nearest_package, renders,
+};
 pub use refusals::REFUSALS;
 pub use values::{VARIANTS, Version, defaults, merge, merged, variants};
 

@@ -223,6 +223,11 @@ pub fn is_known_package(name: &str) -> bool {
     KNOWN.iter().any(|known| known.name == name)
 }
 
+/// The names of all Packages that any release has; some come twice.
+pub fn known_packages() -> impl Iterator<Item = &'static str> {
+    KNOWN.iter().map(|known| known.name)
+}
+
 /// The Package of that name in a release.
 pub(super) fn known(name: &str, version: Version) -> Option<&'static Known> {
     KNOWN
