@@ -35,6 +35,7 @@ pub mod dispatch;
 pub mod events;
 pub mod generate;
 pub mod manifest;
+pub mod migrate;
 pub mod offline;
 pub mod review;
 pub mod server;

@@ -4,7 +4,7 @@ use super::cluster::{ChartArguments, ClusterArguments, from_cluster, settings_in
 use super::output::{self, Format};
 use super::{Done, FOUND, Failure, OK};
 use crate::audit::{Audit, Entry, REPORTS_API_VERSION, reports};
-use crate::cluster::{self, Caches};
+use crate::cluster::{self, Caches, pages};
 use crate::dispatch::Dispatcher;
 use crate::manifest;
 use crate::offline::Judge;
@@ -12,11 +12,9 @@ use crate::settings;
 use anyhow::Context as _;
 use clap::Args;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
-use kube::core::{ApiResource, GroupVersionKind, ListMeta, Request};
+use kube::core::{ApiResource, GroupVersionKind, Request};
 use kube::{Client, Resource as _, ResourceExt as _};
-use serde::Deserialize;
 use serde_json::Value;
-use serde_json::value::RawValue;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,10 +23,6 @@ use webhooks::REGISTRY;
 use webhooks::contract::companions::MANAGED_BY_LABEL;
 use webhooks::contract::{FIELD_MANAGER, Json, Resource, Scope, Settings};
 
-/// Objects of one page of a list.
-const PAGE: u32 = 500;
-/// How often a list that expires before its end is begun again.
-const RESTARTS_MAX: usize = 5;
 /// How often a long run says where it is.
 const PROGRESS: Duration = Duration::from_secs(2);
 
@@ -142,16 +136,6 @@ fn resources() -> Vec<(&'static Resource, bool)> {
     found.into_values().collect()
 }
 
-/// A page of a list, its objects left as they came: one that cannot be read keeps nobody from reading the others.
-#[derive(Deserialize)]
-struct Page<'a> {
-    #[serde(default)]
-    metadata: ListMeta,
-    #[serde(borrow)]
-    items: Vec<&'a RawValue>,
-}
-
-/// Page by page, so that memory does not grow with the number of objects.
 async fn examine_pages(
     client: &Client,
     list: &Request,
@@ -159,42 +143,19 @@ async fn examine_pages(
     audit: &mut Audit,
     progress: &mut Progress,
 ) -> Result<(), Failure> {
-    let broken = |error: anyhow::Error| {
-        Failure::broken(error.context(format!("listing {}", resource.plural)))
-    };
-    let mut parameters = ListParams::default().limit(PAGE);
     let mut seen = BTreeSet::new();
-    let mut restarts = 0;
-    loop {
-        let request = list
-            .list(&parameters)
-            .map_err(|error| broken(error.into()))?;
-        let page = match client.request_text(request).await {
-            Ok(page) => page,
-            // The kind is not installed: there is nothing to examine.
-            Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
-            // The rest of the list has expired: from the start again, past what was seen.
-            Err(kube::Error::Api(status)) if status.code == 410 && restarts < RESTARTS_MAX => {
-                restarts += 1;
-                parameters.continue_token = None;
-                continue;
-            }
-            Err(error) => return Err(broken(error.into())),
-        };
-        let page: Page<'_> = serde_json::from_str(&page).map_err(|error| broken(error.into()))?;
-        for object in page.items {
-            let object = Json::from(object);
-            let uid = object.at(&["metadata", "uid"]).and_then(Json::text);
-            if uid.is_none_or(|uid| seen.insert(uid.to_owned())) {
-                examine(object, resource, audit);
-                progress.say(audit.examined, resource.plural);
-            }
+    let listed = pages::each(client, list, |object| {
+        let object = Json::from(object);
+        let uid = object.at(&["metadata", "uid"]).and_then(Json::text);
+        if uid.is_none_or(|uid| seen.insert(uid.to_owned())) {
+            examine(object, resource, audit);
+            progress.say(audit.examined, resource.plural);
         }
-        match page.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => parameters.continue_token = Some(token),
-            None => return Ok(()),
-        }
-    }
+    });
+    listed
+        .await
+        .with_context(|| format!("listing {}", resource.plural))
+        .map_err(Failure::broken)
 }
 
 fn examine(object: Json<'_>, resource: &Resource, audit: &mut Audit) {

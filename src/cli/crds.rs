@@ -38,7 +38,7 @@ enum Command {
 }
 
 #[derive(Args)]
-struct InstallArguments {
+pub struct InstallArguments {
     #[command(flatten)]
     target: TargetArguments,
     /// Secret in the namespace whose ca.crt is the authority; it is waited for, at most a minute.
@@ -64,7 +64,8 @@ fn namespaced_name(text: &str) -> Result<String, &'static str> {
 }
 
 impl InstallArguments {
-    async fn target(&self, client: &kube::Client) -> Result<Target, Failure> {
+    /// The target, with an authority that is waited for.
+    pub async fn target(&self, client: &kube::Client) -> Result<Target, Failure> {
         let mut target = self.target.target()?;
         target.inject_ca_from.clone_from(&self.inject_ca_from);
         if let Some(name) = &self.ca_secret {

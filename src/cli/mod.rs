@@ -7,6 +7,7 @@ mod convert;
 mod crds;
 mod generate;
 mod manifests;
+mod migrate;
 mod output;
 mod review;
 mod serve;
@@ -81,6 +82,7 @@ type Done = Result<u8, Failure>;
         cozystack-webhook review --old before.yaml after.yaml       what of this update?\n  \
         cozystack-webhook audit                                     what of all that is in the cluster?\n  \
         cozystack-webhook convert legacy.yaml --to ApplicationDefinition\n  \
+        cozystack-webhook migrate plan                              what carries a v0.39 cluster over to packages?\n  \
         cozystack-webhook values chart.tgz -f values.yaml           what would Helm say to these values?\n  \
         cozystack-webhook test testcases/                           run case folders, also your own\n  \
         cozystack-webhook crds install --ca-file ca.crt             CRDs into the current cluster\n  \
@@ -117,6 +119,7 @@ enum Command {
     Values(values::Arguments),
     Manifests(manifests::Arguments),
     Crds(crds::Arguments),
+    Migrate(migrate::Arguments),
     Certs(certs::Arguments),
     #[command(hide = true)]
     Generate(generate::Arguments),
@@ -145,6 +148,7 @@ pub fn run() -> ExitCode {
         Command::Values(arguments) => values::run(&arguments),
         Command::Manifests(arguments) => manifests::run(&arguments),
         Command::Crds(arguments) => crds::run(&arguments),
+        Command::Migrate(arguments) => migrate::run(&arguments),
         Command::Certs(arguments) => certs::run(&arguments),
         Command::Generate(arguments) => generate::run(&arguments),
     };

@@ -2,6 +2,7 @@
 
 pub mod files;
 pub mod live;
+pub mod pages;
 mod table;
 mod watched;
 

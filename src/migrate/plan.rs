@@ -1,0 +1,180 @@
+//! The plan: what the pure parts say of a snapshot, put together in the order of the steps.
+
+use super::definitions;
+use super::read::{CONFIGS, RECORD};
+use crate::crds::install::LEGACY_RELEASE;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use webhooks::contract::Settings;
+use webhooks::migration::{
+    Change, Finding, Plan, Reference, SYSTEM_NAMESPACE, Snapshot, Step, Weight, configuration,
+    releases, upstream,
+};
+use webhooks::platform::Version;
+
+/// What is wanted of a migration.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// The release whose shape of values is written.
+    pub target: Version,
+    /// Whether tenants' releases get the new form of chart reference.
+    pub chart_refs: bool,
+    /// Whether the platform's version is noted in the end.
+    pub stamp: bool,
+}
+
+/// Key of the record.
+const CONFIGURATION: &str = "configuration.json";
+/// The version that upstream's first package-based release ends with.
+const STAMPED: u32 = 24;
+
+/// A plan, and what else its execution needs.
+#[derive(Debug, Clone, Default)]
+pub struct Planned {
+    /// What would be written, and what must be known.
+    pub plan: Plan,
+    /// What is applied for the definitions among the changes.
+    pub applied: BTreeMap<Reference, Value>,
+}
+
+/// The plan for a cluster.
+///
+/// # Errors
+/// A sentence when it is no cluster that can be carried over.
+pub fn plan(snapshot: &Snapshot, options: Options) -> Result<Planned, String> {
+    let version = upstream::version(snapshot)?;
+    let snapshot = &as_recorded(snapshot);
+    let is_stamped = options.stamp && version < STAMPED;
+    let mut plan = Plan::default();
+    plan.changes.extend(record(snapshot));
+    plan.changes.extend(suspended(snapshot));
+    plan.extend(configuration::plan(snapshot, options.target));
+    let (definitions, applied) = definitions::plan(snapshot, &Settings::default());
+    plan.extend(definitions);
+    plan.extend(releases::plan(snapshot, options.chart_refs));
+    if is_stamped {
+        stamp(snapshot, &mut plan);
+    } else {
+        plan.extend(upstream::plan(snapshot));
+    }
+    // One step after the other, whoever found it.
+    plan.changes.sort_by_key(|change| change.step);
+    plan.findings.sort();
+    Ok(Planned { plan, applied })
+}
+
+/// The snapshot with the configuration as it was first found: the new platform overwrites some of it.
+fn as_recorded(snapshot: &Snapshot) -> Snapshot {
+    let mut snapshot = snapshot.clone();
+    let recorded: Map<String, Value> = snapshot
+        .config(RECORD)
+        .and_then(|data| serde_json::from_str(data.get(CONFIGURATION)?.as_str()?).ok())
+        .unwrap_or_default();
+    for (name, data) in recorded {
+        let live = snapshot.get("", "ConfigMap", SYSTEM_NAMESPACE, &name);
+        let mut config = live.cloned().unwrap_or_else(|| {
+            json!({
+                "apiVersion": "v1", "kind": "ConfigMap",
+                "metadata": {"name": name, "namespace": SYSTEM_NAMESPACE},
+            })
+        });
+        if let Some(members) = config.as_object_mut() {
+            members.insert("data".to_owned(), data);
+        }
+        snapshot.put(config);
+    }
+    snapshot
+}
+
+/// The record, where there is none yet.
+fn record(snapshot: &Snapshot) -> Option<Change> {
+    if snapshot.config(RECORD).is_some() {
+        return None;
+    }
+    let configuration: Map<String, Value> = CONFIGS
+        .iter()
+        .filter(|name| **name != RECORD && **name != "cozystack-version")
+        .filter_map(|name| {
+            let data = snapshot.config(name)?.clone();
+            Some(((*name).to_owned(), data.into()))
+        })
+        .collect();
+    Some(Change {
+        step: Step::Record,
+        before: None,
+        after: json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {
+                "name": RECORD, "namespace": SYSTEM_NAMESPACE,
+                "labels": {"app.kubernetes.io/managed-by": super::MANAGER},
+            },
+            "data": {CONFIGURATION: Value::Object(configuration).to_string()},
+        }),
+        why: "keeps the configuration as it was: the new platform overwrites some of it".to_owned(),
+    })
+}
+
+/// The release of the legacy CRD, suspended.
+fn suspended(snapshot: &Snapshot) -> Option<Change> {
+    let (namespace, name) = LEGACY_RELEASE;
+    let release = snapshot.get("helm.toolkit.fluxcd.io", "HelmRelease", namespace, name)?;
+    if release.pointer("/spec/suspend") == Some(&Value::Bool(true)) {
+        return None;
+    }
+    let mut after = release.clone();
+    let spec = after.get_mut("spec").and_then(Value::as_object_mut)?;
+    spec.insert("suspend".to_owned(), true.into());
+    Some(Change {
+        step: Step::Crds,
+        before: Some(release.clone()),
+        after,
+        why: "upstream's file 23 deletes it, and its uninstall would take the CRD and every legacy definition along"
+            .to_owned(),
+    })
+}
+
+/// Kinds with which upstream's files up to 23 have to do.
+const OF_UPSTREAM: [&str; 3] = [
+    "CozystackResourceDefinition",
+    "ApplicationDefinition",
+    "HelmRelease",
+];
+
+/// The version is noted only when what upstream's files do is done. Values that wait for the platform's Packages are none
+/// of that: the platform makes these only after its migrations.
+fn stamp(snapshot: &Snapshot, plan: &mut Plan) {
+    let Some(config) = snapshot.get("", "ConfigMap", SYSTEM_NAMESPACE, "cozystack-version") else {
+        return;
+    };
+    let is_open = |finding: &&Finding| {
+        finding.weight == Weight::Decision && OF_UPSTREAM.contains(&finding.about.kind.as_str())
+    };
+    let open = plan.findings.iter().filter(is_open).count();
+    if open > 0 {
+        plan.findings.push(Finding {
+            weight: Weight::Pending,
+            about: Reference::to(config),
+            field: "data.version".to_owned(),
+            text: format!(
+                "is set to {STAMPED} once {open} definitions and releases that need a decision have one"
+            ),
+        });
+        return;
+    }
+    let mut after = config.clone();
+    if let Some(data) = after.get_mut("data").and_then(Value::as_object_mut) {
+        data.insert("version".to_owned(), STAMPED.to_string().into());
+    }
+    plan.findings.push(Finding {
+        weight: Weight::Note,
+        about: Reference::to(config),
+        field: "data.version".to_owned(),
+        text: format!("with {STAMPED} none of upstream's files up to 23 will run"),
+    });
+    plan.changes.push(Change {
+        step: Step::Stamp,
+        before: Some(config.clone()),
+        after,
+        why: "the work of upstream's files up to 23 is done: they need not run any more".to_owned(),
+    });
+}
