@@ -527,3 +527,42 @@ fn audit_tells_what_would_be_refused_and_what_only_warns() {
     assert_eq!(run(&["audit", &all], "").0, 0);
     assert_eq!(run(&["audit", "nothing-here"], "").0, 2);
 }
+
+/// Each folder is the export of a cluster and the plan for it, word for word. `UPDATE_PLANS=1` writes the plans.
+#[test]
+fn plans_are_as_written_down() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testcases/migrate");
+    let mut checked = 0;
+    let mut folders: Vec<_> = std::fs::read_dir(&folder).unwrap().flatten().collect();
+    folders.sort_by_key(std::fs::DirEntry::path);
+    for case in folders {
+        let case = case.path();
+        let objects = case.join("objects.yaml");
+        let name = case.file_name().unwrap().to_str().unwrap().to_owned();
+        let target = if name.ends_with("_v1") {
+            "v1.0.0"
+        } else {
+            "v1.0.0-alpha.1"
+        };
+        let (code, stdout, stderr) = run(
+            &[
+                "migrate",
+                "plan",
+                "--from-dir",
+                objects.to_str().unwrap(),
+                "--target",
+                target,
+            ],
+            "",
+        );
+        let found = format!("{stdout}{stderr}exit {code}\n").replace(case.to_str().unwrap(), "");
+        let expected = case.join("plan.txt");
+        if std::env::var_os("UPDATE_PLANS").is_some() {
+            std::fs::write(&expected, &found).unwrap();
+        }
+        let expected = std::fs::read_to_string(&expected).unwrap_or_default();
+        assert_eq!(found, expected, "{name}");
+        checked += 1;
+    }
+    assert!(checked >= 25, "{checked} plans");
+}

@@ -219,13 +219,12 @@ fn documented_commands_exist() {
                 .take(1)
                 .copied()
                 .collect();
-            if let Some("crds" | "certs") = arguments.first().copied() {
-                arguments.extend(
-                    words
-                        .iter()
-                        .skip(1)
-                        .find(|word| ["init", "install", "uninstall", "status"].contains(word)),
-                );
+            if let Some("crds" | "certs" | "migrate") = arguments.first().copied() {
+                arguments.extend(words.iter().skip(1).find(|word| {
+                    let known = ["init", "install", "uninstall", "status"];
+                    let more = ["plan", "apply", "verify", "rollback"];
+                    known.contains(word) || more.contains(word)
+                }));
             }
             arguments.push("--help");
             let output = Command::new(env!("CARGO_BIN_EXE_cozystack-webhook"))

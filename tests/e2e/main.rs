@@ -29,6 +29,7 @@ mod flux;
 mod image;
 mod machines;
 mod machines_flux;
+mod migrate;
 mod package_values;
 mod packages;
 mod settings;
@@ -130,6 +131,13 @@ fn main() -> ExitCode {
         ),
         ("tenants_keep_to_themselves", tenants::keep_to_themselves),
         ("two_thousand_tenants", tenants::two_thousand),
+        ("migrate_carries_over", migrate::carries_over),
+        ("migrate_survives_cuts", migrate::survives_cuts),
+        ("migrate_survives_kills", migrate::survives_kills),
+        ("migrate_beside_others", migrate::beside_others),
+        ("migrate_by_script", migrate::by_script),
+        ("migrate_is_bounded", migrate::is_bounded),
+        ("migrate_says_what_is_wrong", migrate::says_what_is_wrong),
         ("the_image_runs", image::runs),
     ];
     let with_flux: &[Scenario] = &[
@@ -152,6 +160,10 @@ fn main() -> ExitCode {
         (
             "releases_of_machines_take_services_over",
             machines_flux::take_services_over,
+        ),
+        (
+            "migrate_keeps_the_crd_of_a_release",
+            migrate::crd_outlives_its_release,
         ),
         (
             "tenants_come_by_kustomizations",

@@ -304,6 +304,29 @@ impl Plane {
         path
     }
 
+    /// How somebody with all rights speaks TLS with the API server.
+    #[allow(dead_code)]
+    pub fn admin_config(&self) -> std::sync::Arc<rustls::ClientConfig> {
+        use rustls::pki_types::pem::PemObject as _;
+        use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+        let at = |name: &str| self.folder.path().join(name);
+        let mut roots = rustls::RootCertStore::empty();
+        roots
+            .add(CertificateDer::from_pem_file(at("ca.crt")).unwrap())
+            .unwrap();
+        let chain = CertificateDer::pem_file_iter(at("admin.crt")).unwrap();
+        let chain = chain.map(Result::unwrap).collect();
+        let key = PrivateKeyDer::from_pem_file(at("admin.key")).unwrap();
+        let provider = cozystack_webhook::server::tls::provider();
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_client_auth_cert(chain, key)
+            .unwrap();
+        std::sync::Arc::new(config)
+    }
+
     /// A client with all rights.
     pub async fn client(&self) -> kube::Client {
         let file = kube::config::Kubeconfig::read_from(&self.kubeconfig).unwrap();
