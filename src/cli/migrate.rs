@@ -6,7 +6,7 @@ use super::output::{self, Format};
 use super::{Done, FOUND, Failure, OK, USAGE};
 use crate::crds::install;
 use crate::migrate::apply::{self, apply};
-use crate::migrate::backup::{self, Backup};
+use crate::migrate::backup::{self, Backup, applicable};
 use crate::migrate::plan::{Options, Planned, plan};
 use crate::migrate::verify::verify;
 use crate::migrate::{merge_patch, read, rollback};
@@ -207,7 +207,11 @@ async fn plan_only(arguments: &PlanArguments) -> Done {
         Format::Text => output::print(&text(&plan.changes, &plan.findings))?,
         Format::Json => output::print_value(&plan, Format::Json)?,
         Format::Yaml => {
-            let objects: Vec<Value> = plan.changes.iter().map(applicable).collect();
+            let objects: Vec<Value> = plan
+                .changes
+                .iter()
+                .map(|change| applicable(&change.after))
+                .collect();
             let written = crate::manifest::write(&objects)
                 .map_err(|error| Failure::message(super::BROKEN, error))?;
             output::print(&written)?;
@@ -225,26 +229,6 @@ async fn plan_only(arguments: &PlanArguments) -> Done {
 fn needs_decision(findings: &[Finding]) -> bool {
     let mut findings = findings.iter();
     findings.any(|finding| finding.weight == Weight::Decision)
-}
-
-/// The object as kubectl takes it.
-fn applicable(change: &Change) -> Value {
-    let mut object = change.after.clone();
-    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-        for member in [
-            "managedFields",
-            "resourceVersion",
-            "uid",
-            "generation",
-            "creationTimestamp",
-        ] {
-            metadata.remove(member);
-        }
-    }
-    if let Some(members) = object.as_object_mut() {
-        members.remove("status");
-    }
-    object
 }
 
 async fn apply_all(arguments: &ApplyArguments) -> Done {
@@ -428,7 +412,7 @@ fn text(changes: &[Change], findings: &[Finding]) -> String {
         text.push_str(&format!("{sign} {}: {}\n", line(&reference), change.why));
         let difference = match &change.before {
             Some(before) => merge_patch(before, &change.after),
-            None => applicable(change),
+            None => applicable(&change.after),
         };
         let shown = crate::manifest::write(std::slice::from_ref(&difference)).unwrap_or_default();
         for row in shown.lines().filter(|row| *row != "---") {

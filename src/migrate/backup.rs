@@ -171,7 +171,8 @@ impl Backup {
 }
 
 /// The object without what the API server fills in: what it had is what anybody may apply again.
-pub(super) fn applicable(object: &Value) -> Value {
+#[must_use]
+pub fn applicable(object: &Value) -> Value {
     let mut object = object.clone();
     if let Some(members) = object.as_object_mut() {
         members.remove("status");

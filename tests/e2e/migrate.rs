@@ -223,6 +223,10 @@ pub fn carries_over(assets: &Path) {
     for (name, object) in &before {
         assert!(after.contains_key(name), "lost: {object}");
     }
+    // The backup is a List that kubectl applies: the releases, and the version.
+    let file = backup(&cluster).display().to_string();
+    let said = plane.kubectl(&["apply", "--dry-run=server", "-f", &file]);
+    assert_eq!(said.lines().count(), 4, "{said}");
     let package = plane.get(&["packages.cozystack.io", "cozystack.cozystack-platform"]);
     let values = &package["spec"]["components"]["platform"]["values"];
     assert_eq!(values["publishing"]["host"], "cloud.test");
@@ -467,6 +471,64 @@ pub fn survives_kills(assets: &Path) {
     }
     println!("{stopped} of {KILLS} runs were stopped before their end");
     assert!(stopped > KILLS / 3, "{stopped}");
+}
+
+/// The new form of chart reference, where its artifact is ready and the namespace knows of its cluster.
+pub fn chart_refs(assets: &Path) {
+    let cluster = old_cluster(assets);
+    let plane = &cluster.plane;
+    let crd = repository("testcases/crds/externalartifacts.yaml");
+    let crd = crd.display().to_string();
+    plane.kubectl(&["apply", "-f", &crd]);
+    plane.kubectl(&["wait", "--for=condition=Established", "-f", &crd]);
+    let chart = |name: &str| plane.get(&["helmrelease", name, "-n", "tenant-root"])["spec"].clone();
+    let before = chart("gizmo-one");
+    // Nothing is there yet: the labels are written, the chart stays.
+    let said = migrate(&cluster, "apply --chart-refs");
+    assert!(
+        said.contains("HelmRelease tenant-root/gizmo-one: changed"),
+        "{said}"
+    );
+    assert!(said.contains("cannot be done yet:"), "{said}");
+    assert_eq!(chart("gizmo-one"), before);
+    let name = "cozystack-gizmo-application-default-gizmo";
+    plane.apply(&format!(
+        "
+apiVersion: source.toolkit.fluxcd.io/v1
+kind: ExternalArtifact
+metadata: {{name: {name}, namespace: cozy-system}}
+spec: {{}}
+---
+apiVersion: v1
+kind: Secret
+metadata: {{name: cozystack-values, namespace: tenant-root}}
+"
+    ));
+    let ready = r#"{"status":{"conditions":[{"type":"Ready","status":"True","reason":"Succeeded","message":"","lastTransitionTime":"2026-01-01T00:00:00Z"}]}}"#;
+    plane.kubectl(&[
+        "patch",
+        "externalartifact",
+        name,
+        "-n",
+        "cozy-system",
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        ready,
+    ]);
+    migrate(&cluster, "apply --chart-refs");
+    let after = chart("gizmo-one");
+    assert_eq!(
+        after["chartRef"],
+        json!({"kind": "ExternalArtifact", "name": name, "namespace": "cozy-system"})
+    );
+    assert!(after["chart"].is_null(), "{after}");
+    assert_eq!(after["valuesFrom"][0]["name"], "cozystack-values");
+    assert_eq!(after["values"], before["values"]);
+    // The other one's artifact is not there.
+    assert!(chart("beacon")["chartRef"].is_null());
+    migrate(&cluster, "rollback");
+    assert_eq!(chart("gizmo-one"), before);
 }
 
 /// The script asks, and does all of it.
