@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
 # Carries a v0.38/v0.39 cluster over to the package-based platform: checks tools, shows the plan, asks, applies, verifies.
 # Arguments are handed on to `cozystack-webhook migrate apply`, but for --yes, which answers the question.
-# BACKUP names the backup file (default: cozystack-backup-<time>.json here); COZYSTACK_WEBHOOK the program.
+# --backup (or BACKUP) names the backup file (default: cozystack-backup-<time>.json here); COZYSTACK_WEBHOOK the program.
 set -euo pipefail
 
 program=${COZYSTACK_WEBHOOK:-cozystack-webhook}
-yes=
+yes= backup=
 plan=() apply=()
 while [ $# -gt 0 ]; do
   case $1 in
     --yes) yes=1 ;;
+    --backup) backup=${2:?--backup needs a value} && shift ;;
+    --backup=*) backup=${1#--backup=} ;;
     -h | --help)
       sed -n '2,4s/^# //p' "$0"
       echo
@@ -23,16 +25,14 @@ while [ $# -gt 0 ]; do
   shift
 done
 
-for tool in kubectl "$program"; do
-  if ! command -v "$tool" >/dev/null; then
-    echo "error: $tool is not there" >&2
-    exit 2
-  fi
-done
-backup=${BACKUP:-cozystack-backup-$(date -u +%Y%m%dT%H%M%SZ).json}
+if ! command -v "$program" >/dev/null; then
+  echo "error: $program is not there" >&2
+  exit 2
+fi
+backup=${backup:-${BACKUP:-cozystack-backup-$(date -u +%Y%m%dT%H%M%SZ).json}}
 
 status=0
-"$program" migrate plan "${plan[@]}" || status=$?
+"$program" migrate plan ${plan[@]+"${plan[@]}"} || status=$?
 if [ "$status" -gt 1 ]; then
   exit "$status"
 fi
@@ -52,9 +52,9 @@ if [ -z "$yes" ]; then
   esac
 fi
 status=0
-"$program" migrate apply --backup "$backup" "${apply[@]}" || status=$?
+"$program" migrate apply --backup "$backup" ${apply[@]+"${apply[@]}"} || status=$?
 if [ "$status" -gt 1 ]; then
-  echo "run the same again, with BACKUP=$backup: it goes on where it stopped" >&2
+  echo "run the same again with --backup $backup: it goes on where it stopped" >&2
   exit "$status"
 fi
-"$program" migrate verify --backup "$backup" "${plan[@]}"
+"$program" migrate verify --backup "$backup" ${plan[@]+"${plan[@]}"}

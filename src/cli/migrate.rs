@@ -8,12 +8,14 @@ use crate::crds::install;
 use crate::migrate::apply::{self, apply};
 use crate::migrate::backup::{self, Backup, applicable};
 use crate::migrate::plan::{Options, Planned, plan};
+use crate::migrate::read::RECORD;
 use crate::migrate::verify::verify;
 use crate::migrate::{merge_patch, read, rollback};
+use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 use kube::Client;
 use serde_json::Value;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use webhooks::REGISTRY;
 use webhooks::migration::{Change, Finding, Reference, Snapshot, Step, Weight};
@@ -234,17 +236,16 @@ fn needs_decision(findings: &[Finding]) -> bool {
 async fn apply_all(arguments: &ApplyArguments) -> Done {
     let options = arguments.wanted.options();
     let client = arguments.cluster.client().await?;
-    let mut backup = Backup::open(&arguments.backup)?;
+    let mut backup = Backup::open(&arguments.backup, &identity(&client).await?)?;
     let mut has_crds = false;
-    let (mut written, mut findings) = (0, Vec::new());
-    for round in 0.. {
+    let (mut written, mut vain_rounds) = (0, 0);
+    let findings = loop {
         let snapshot = look(&client, options).await?;
         let Planned { plan, applied } = planned(&snapshot, options)?;
-        findings = plan.findings;
         if plan.changes.is_empty() {
-            break;
+            break plan.findings;
         }
-        if round == ROUNDS_MAX {
+        if vain_rounds == ROUNDS_MAX {
             let open = plan.changes.iter().map(|change| {
                 let reference = Reference::to(&change.after);
                 format!("{} {}", reference.kind, reference.name)
@@ -258,6 +259,10 @@ async fn apply_all(arguments: &ApplyArguments) -> Done {
                 ),
             ));
         }
+        // What upstream's migration deletes and the new platform overwrites, too.
+        let others = snapshot.all("cozystack.io", "CozystackResourceDefinition");
+        let configs = snapshot.all("", "ConfigMap");
+        backup.keep(others.chain(configs.filter(|config| Reference::to(config).name != RECORD)))?;
         backup.add(&plan.changes)?;
         if !has_crds {
             // It suspends the release of the legacy CRD before anything else.
@@ -266,7 +271,7 @@ async fn apply_all(arguments: &ApplyArguments) -> Done {
             has_crds = true;
             continue;
         }
-        let mut failures = Vec::new();
+        let (mut failures, written_before) = (Vec::new(), written);
         let count = plan.changes.len();
         let mut last = Instant::now();
         for (number, change) in plan.changes.iter().enumerate() {
@@ -278,21 +283,22 @@ async fn apply_all(arguments: &ApplyArguments) -> Done {
                 }
                 // What stands alone keeps nobody else from being carried over.
                 Err(apply::Error::Api { error, .. })
-                    if change.step >= Step::Values && matches!(&*error, kube::Error::Api(_)) =>
+                    if change.step > Step::Crds && matches!(&*error, kube::Error::Api(_)) =>
                 {
                     failures.push(format!("{}: {error}", line(&reference)));
                 }
                 // The next round plans over what is there by then.
-                Err(error @ apply::Error::Changed { .. }) => {
-                    eprintln!("{error}: it is planned again");
-                    break;
-                }
+                Err(apply::Error::Changed { .. }) => {}
                 Err(error) => return Err(Failure::broken(error)),
             }
             if last.elapsed() >= PROGRESS {
                 last = Instant::now();
                 eprintln!("{} of {count} written", number + 1);
             }
+        }
+        vain_rounds += 1;
+        if written > written_before {
+            vain_rounds = 0;
         }
         if !failures.is_empty() {
             return Err(Failure::message(
@@ -303,7 +309,7 @@ async fn apply_all(arguments: &ApplyArguments) -> Done {
                 ),
             ));
         }
-    }
+    };
     output::print(&format!(
         "{written} objects written, nothing is left to write\n"
     ))?;
@@ -337,7 +343,7 @@ async fn delete_legacy(
     let legacy: Vec<&Value> = snapshot
         .all("cozystack.io", "CozystackResourceDefinition")
         .collect();
-    backup.keep(legacy.iter().copied(), [])?;
+    backup.keep(legacy.iter().copied())?;
     for object in legacy {
         let reference = Reference::to(object);
         apply::delete(client, object)
@@ -354,7 +360,7 @@ async fn verify_all(arguments: &VerifyArguments) -> Done {
     let snapshot = look(&client, options).await?;
     let planned = planned(&snapshot, options)?;
     let backup = match &arguments.backup {
-        Some(path) => Some(Backup::open(path)?),
+        Some(path) => Some(opened(path, &client).await?),
         None => None,
     };
     let items = backup.as_ref().map_or(&[][..], Backup::items);
@@ -372,20 +378,61 @@ async fn verify_all(arguments: &VerifyArguments) -> Done {
     Ok(if is_right { OK } else { FOUND })
 }
 
-async fn roll_back(arguments: &RollbackArguments) -> Done {
-    if !arguments.backup.exists() {
-        let text = format!("{}: there is no such backup", arguments.backup.display());
+/// A backup that must be there.
+async fn opened(path: &Path, client: &Client) -> Result<Backup, Failure> {
+    if !path.exists() {
+        let text = format!("{}: there is no such backup", path.display());
         return Err(Failure::message(USAGE, text));
     }
-    let backup = Backup::open(&arguments.backup)?;
+    Ok(Backup::open(path, &identity(client).await?)?)
+}
+
+async fn identity(client: &Client) -> Result<String, Failure> {
+    let identity = read::identity(client).await;
+    identity
+        .context("reading namespace kube-system")
+        .map_err(Failure::broken)
+}
+
+async fn roll_back(arguments: &RollbackArguments) -> Done {
     let client = arguments.cluster.client().await?;
+    let backup = opened(&arguments.backup, &client).await?;
     let say = |line: String| println!("{line}");
-    rollback::rollback(&client, &backup, &arguments.namespace, say).await?;
-    output::print("everything is as it was\n")?;
+    let errors = rollback::rollback(&client, &backup, &arguments.namespace, say).await?;
+    if !errors.is_empty() {
+        let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        return Err(Failure::message(
+            super::BROKEN,
+            format!(
+                "not taken back (run again once that is mended):\n  {}",
+                errors.join("\n  ")
+            ),
+        ));
+    }
+    let name = backup.close()?;
+    output::print(&format!(
+        "everything that was written is taken back; the backup is {} now\n",
+        name.display()
+    ))?;
     Ok(OK)
 }
 
+/// How people name an object. What is no text is shown as what it is: names in files may hold anything.
 fn line(reference: &Reference) -> String {
+    let plain = |text: &str| -> String {
+        let shown = text.chars().flat_map(|one| {
+            let escaped = one.is_control().then(|| one.escape_default());
+            let plain = (!one.is_control()).then_some(one);
+            escaped.into_iter().flatten().chain(plain)
+        });
+        shown.collect()
+    };
+    let reference = &Reference {
+        kind: plain(&reference.kind),
+        namespace: plain(&reference.namespace),
+        name: plain(&reference.name),
+        ..reference.clone()
+    };
     if reference.namespace.is_empty() {
         format!("{} {}", reference.kind, reference.name)
     } else {

@@ -1,9 +1,9 @@
 //! One change after the other into a cluster, each only over the object that was planned for.
 
-use super::{MANAGER, merge_patch};
+use super::{MANAGER, merge_patch, sets_null};
 use kube::Client;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
-use kube::core::{ApiResource, GroupVersionKind};
+use kube::core::{ApiResource, GroupVersionKind, Status};
 use serde_json::{Map, Value};
 use webhooks::contract::FIELD_MANAGER;
 use webhooks::migration::{Change, Reference};
@@ -78,20 +78,7 @@ pub async fn apply(client: &Client, change: &Change, applied: Option<&Value>) ->
             let parameters = PatchParams::apply(FIELD_MANAGER);
             api.patch(name, &parameters, &patch).await
         }
-        (Some(before), _) => {
-            let mut patch = merge_patch(before, &change.after);
-            if patch.is_null() {
-                return Ok(());
-            }
-            if let Some(version) = version {
-                patch = with_version(patch, version.clone());
-            }
-            let parameters = PatchParams {
-                field_manager: Some(MANAGER.to_owned()),
-                ..PatchParams::default()
-            };
-            api.patch(name, &parameters, &Patch::Merge(&patch)).await
-        }
+        (Some(before), _) => write_over(&api, name, before, &change.after).await,
         (None, _) => {
             let object: Result<DynamicObject, _> = serde_json::from_value(change.after.clone());
             match object {
@@ -108,12 +95,61 @@ pub async fn apply(client: &Client, change: &Change, applied: Option<&Value>) ->
     };
     match written {
         Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.code == 409 => Err(Error::Changed { reference }),
+        Err(kube::Error::Api(status)) if status.code == 409 && !is_of_fields(&status) => {
+            Err(Error::Changed { reference })
+        }
         Err(error) => Err(Error::Api {
             reference,
             error: Box::new(error),
         }),
     }
+}
+
+/// Whether others own what was to be applied: that does not pass by itself.
+fn is_of_fields(status: &Status) -> bool {
+    let details = status.details.iter();
+    let mut causes = details.flat_map(|details| details.causes.iter());
+    causes.any(|cause| cause.reason == "FieldManagerConflict")
+}
+
+/// Makes one object of the other, if it still is the version that was looked at.
+///
+/// # Errors
+/// When the API server refuses.
+pub(super) async fn write_over(
+    api: &Api<DynamicObject>,
+    name: &str,
+    before: &Value,
+    after: &Value,
+) -> Result<DynamicObject, kube::Error> {
+    let version = before
+        .get("metadata")
+        .and_then(|metadata| metadata.get("resourceVersion"));
+    let with_version = |object: Value| match version {
+        Some(version) => with_version(object, version.clone()),
+        None => object,
+    };
+    let patch = merge_patch(before, after);
+    if sets_null(&patch, after) {
+        let object = with_version(after.clone());
+        let object = serde_json::from_value(object).map_err(kube::Error::SerdeError)?;
+        let parameters = PostParams {
+            field_manager: Some(MANAGER.to_owned()),
+            ..PostParams::default()
+        };
+        return api.replace(name, &parameters, &object).await;
+    }
+    let parameters = PatchParams {
+        field_manager: Some(MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    let patch = if patch.is_null() {
+        Value::Object(Map::new())
+    } else {
+        patch
+    };
+    let patch = Patch::Merge(with_version(patch));
+    api.patch(name, &parameters, &patch).await
 }
 
 /// Deletes an object, if it still is the one that was looked at.

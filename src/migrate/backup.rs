@@ -1,11 +1,14 @@
 //! What was there before: a List that kubectl can apply, in a file that is complete before anything is written.
 
+use super::{MANAGER, merge_patch};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use webhooks::contract::FIELD_MANAGER;
 use webhooks::migration::{Change, Reference};
 
 /// A backup that cannot be kept.
@@ -29,23 +32,73 @@ pub enum Error {
     },
 }
 
-/// Annotation of the List: the objects that were made, for those who take them back.
-const MADE: &str = "webhook.cozystack.io/made";
+/// Annotation of the List: what a rollback must know besides.
+const JOURNAL: &str = "webhook.cozystack.io/journal";
+
+/// What was done to which cluster.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+struct Journal {
+    /// uid of namespace `kube-system`.
+    cluster: String,
+    /// Objects that were made, or were about to be.
+    made: BTreeSet<Reference>,
+    /// What was changed, or was about to be.
+    #[serde(with = "changed")]
+    changed: BTreeMap<Reference, Value>,
+}
+
+/// As a list: JSON has no other keys than texts.
+mod changed {
+    use super::{BTreeMap, Changed, Reference, Value};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(
+        changed: &BTreeMap<Reference, Value>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let list: Vec<Changed> = changed
+            .iter()
+            .map(|(object, patch)| Changed {
+                object: object.clone(),
+                patch: patch.clone(),
+            })
+            .collect();
+        list.serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<Reference, Value>, D::Error> {
+        let list = Vec::<Changed>::deserialize(deserializer)?.into_iter();
+        Ok(list
+            .map(|changed| (changed.object, changed.patch))
+            .collect())
+    }
+}
+
+/// A merge patch (RFC 7386) for an object that was there.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Changed {
+    object: Reference,
+    patch: Value,
+}
 
 /// A backup file.
 #[derive(Debug)]
 pub struct Backup {
     path: PathBuf,
     items: Vec<Value>,
-    made: BTreeSet<Reference>,
+    /// What the items are.
+    known: BTreeSet<Reference>,
+    journal: Journal,
 }
 
 impl Backup {
-    /// The backup in that file: what an earlier run has put there stays, for it saw the objects first.
+    /// The backup of that cluster in that file: what an earlier run has put there stays, for it saw the objects first.
     ///
     /// # Errors
-    /// When the file is something else.
-    pub fn open(path: &Path) -> Result<Backup, Error> {
+    /// When the file is something else, or of another cluster.
+    pub fn open(path: &Path, cluster: &str) -> Result<Backup, Error> {
         let foreign = |why: String| Error::Foreign {
             path: path.to_owned(),
             why,
@@ -56,7 +109,11 @@ impl Backup {
                 return Ok(Backup {
                     path: path.to_owned(),
                     items: Vec::new(),
-                    made: BTreeSet::new(),
+                    known: BTreeSet::new(),
+                    journal: Journal {
+                        cluster: cluster.to_owned(),
+                        ..Journal::default()
+                    },
                 });
             }
             Err(error) => {
@@ -76,21 +133,26 @@ impl Backup {
         let annotations = list
             .get("metadata")
             .and_then(|metadata| metadata.get("annotations"));
-        let made = match annotations.and_then(|annotations| annotations.get(MADE)?.as_str()) {
-            Some(made) => serde_json::from_str(made).map_err(|error| foreign(error.to_string()))?,
-            None => BTreeSet::new(),
-        };
+        let journal = annotations
+            .and_then(|annotations| annotations.get(JOURNAL)?.as_str())
+            .ok_or_else(|| foreign(format!("no annotation {JOURNAL}")))?;
+        let journal: Journal =
+            serde_json::from_str(journal).map_err(|error| foreign(error.to_string()))?;
+        if journal.cluster != cluster {
+            return Err(foreign("it is of another cluster".to_owned()));
+        }
         Ok(Backup {
             path: path.to_owned(),
             items: items.clone(),
-            made,
+            known: items.iter().map(Reference::to).collect(),
+            journal,
         })
     }
 
     /// The objects that were made, or were about to be.
     #[must_use]
     pub fn made(&self) -> &BTreeSet<Reference> {
-        &self.made
+        &self.journal.made
     }
 
     /// What was there before.
@@ -99,54 +161,84 @@ impl Backup {
         &self.items
     }
 
-    /// Adds the objects that the changes touch and that are not there yet, and makes sure that they are on the disk.
-    ///
-    /// # Errors
-    /// When they are not: then nothing may be written.
-    pub fn add(&mut self, changes: &[Change]) -> Result<(), Error> {
-        let made = changes.iter().filter(|change| change.before.is_none());
-        let made: Vec<Reference> = made.map(|change| Reference::to(&change.after)).collect();
-        let touched = changes.iter().filter_map(|change| change.before.as_ref());
-        self.keep(touched, made)
+    /// What was changed of an object.
+    #[must_use]
+    pub fn change(&self, object: &Reference) -> Option<&Value> {
+        self.journal.changed.get(object)
     }
 
-    /// Adds objects that are not there yet, and the names of those that will be made.
+    /// Everything has been taken back: the file gets another name, so that nothing is put back a second time.
     ///
     /// # Errors
-    /// When they are not on the disk: then nothing may be written.
-    pub fn keep<'o>(
-        &mut self,
-        touched: impl IntoIterator<Item = &'o Value>,
-        made: impl IntoIterator<Item = Reference>,
-    ) -> Result<(), Error> {
-        let mut known: BTreeSet<Reference> = self.items.iter().map(Reference::to).collect();
-        let before = (self.items.len(), self.made.len());
-        // What was made before is not what was there first.
-        let made_before = self.made.clone();
-        let is_first = |object: &&Value| {
-            let reference = Reference::to(object);
-            !made_before.contains(&reference) && known.insert(reference)
-        };
-        let fresh = touched.into_iter().filter(is_first).map(applicable);
-        self.items.extend(fresh);
-        let known: BTreeSet<Reference> = self.items.iter().map(Reference::to).collect();
-        let made = made
-            .into_iter()
-            .filter(|reference| !known.contains(reference));
-        self.made.extend(made);
-        if (self.items.len(), self.made.len()) == before && self.path.exists() {
-            return Ok(());
-        }
-        self.write().map_err(|error| Error::File {
+    /// When it cannot have one.
+    pub fn close(&self) -> Result<PathBuf, Error> {
+        let mut name = self.path.clone().into_os_string();
+        name.push(".rolled-back");
+        let name = PathBuf::from(name);
+        std::fs::rename(&self.path, &name).map_err(|error| self.failed(error))?;
+        Ok(name)
+    }
+
+    fn failed(&self, error: io::Error) -> Error {
+        Error::File {
             path: self.path.clone(),
             error,
-        })
+        }
+    }
+
+    /// Adds the objects that the changes touch and that are not there yet, and what is done to them, and makes sure that
+    /// it is on the disk.
+    ///
+    /// # Errors
+    /// When it is not: then nothing may be written.
+    pub fn add(&mut self, changes: &[Change]) -> Result<(), Error> {
+        for change in changes {
+            let reference = Reference::to(&change.after);
+            let Some(before) = &change.before else {
+                if !self.known.contains(&reference) {
+                    self.journal.made.insert(reference);
+                }
+                continue;
+            };
+            // What others have made since is not ours to take away.
+            if self.journal.made.contains(&reference) && !is_ours(before) {
+                self.journal.made.remove(&reference);
+            }
+            if self.journal.made.contains(&reference) {
+                continue;
+            }
+            self.put(before);
+            let patch = merge_patch(before, &change.after);
+            if !patch.is_null() {
+                let known = self.journal.changed.entry(reference);
+                overlay(known.or_insert_with(|| json!({})), &patch);
+            }
+        }
+        self.write().map_err(|error| self.failed(error))
+    }
+
+    /// Adds objects that nothing is done to here, but that others may take away.
+    ///
+    /// # Errors
+    /// When they are not on the disk.
+    pub fn keep<'o>(&mut self, objects: impl IntoIterator<Item = &'o Value>) -> Result<(), Error> {
+        for object in objects {
+            self.put(object);
+        }
+        self.write().map_err(|error| self.failed(error))
+    }
+
+    fn put(&mut self, object: &Value) {
+        if self.known.insert(Reference::to(object)) {
+            self.items.push(applicable(object));
+        }
     }
 
     /// A new file in the place of the old one, all of it or nothing.
     fn write(&self) -> io::Result<()> {
         let list = json!({
-            "apiVersion": "v1", "kind": "List", "metadata": {"annotations": {MADE: json!(self.made).to_string()}},
+            "apiVersion": "v1", "kind": "List",
+            "metadata": {"annotations": {JOURNAL: json!(self.journal).to_string()}},
             "items": self.items,
         });
         let folder = match self.path.parent() {
@@ -155,18 +247,44 @@ impl Backup {
         };
         let mut fresh = self.path.clone().into_os_string();
         fresh.push(".new");
+        match std::fs::remove_file(&fresh) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         // Only for the owner's eyes: releases hold passwords.
-        let mut file = OpenOptions::new()
+        let file = OpenOptions::new()
             .write(true)
-            .create(true)
-            .truncate(true)
+            .create_new(true)
             .mode(0o600)
             .open(&fresh)?;
+        let mut file = io::BufWriter::new(file);
         serde_json::to_writer_pretty(&mut file, &list)?;
         file.write_all(b"\n")?;
-        file.sync_all()?;
+        file.into_inner()?.sync_all()?;
         std::fs::rename(&fresh, &self.path)?;
         File::open(folder)?.sync_all()
+    }
+}
+
+/// Whether nobody but us has written the object.
+fn is_ours(object: &Value) -> bool {
+    let entries = object.pointer("/metadata/managedFields");
+    let mut entries = entries.and_then(Value::as_array).into_iter().flatten();
+    entries.all(|entry| {
+        let manager = entry.get("manager").and_then(Value::as_str);
+        manager == Some(MANAGER) || manager == Some(FIELD_MANAGER)
+    })
+}
+
+/// One patch after the other, as one.
+fn overlay(patch: &mut Value, later: &Value) {
+    match (patch, later) {
+        (Value::Object(patch), Value::Object(later)) => {
+            for (name, value) in later {
+                overlay(patch.entry(name.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (patch, later) => *patch = later.clone(),
     }
 }
 
@@ -218,14 +336,14 @@ mod tests {
     fn the_first_look_counts() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("backup.json");
-        let mut backup = Backup::open(&path).unwrap();
+        let mut backup = Backup::open(&path, "one").unwrap();
         backup.add(&[change("a", "first")]).unwrap();
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-        let mut again = Backup::open(&path).unwrap();
+        let mut again = Backup::open(&path, "one").unwrap();
         again
             .add(&[change("a", "second"), change("b", "first")])
             .unwrap();
-        let kept = Backup::open(&path).unwrap();
+        let kept = Backup::open(&path, "one").unwrap();
         let kept: Vec<_> = kept
             .items()
             .iter()
@@ -239,6 +357,9 @@ mod tests {
             ]
         );
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert!(Backup::open(&path, "another").is_err());
+        again.close().unwrap();
+        assert_eq!(Backup::open(&path, "another").unwrap().items().len(), 0);
     }
 
     #[test]
@@ -247,10 +368,10 @@ mod tests {
         for text in ["", "text", "{}", r#"{"kind": "List"}"#, "[]"] {
             let path = folder.path().join("other");
             std::fs::write(&path, text).unwrap();
-            assert!(Backup::open(&path).is_err(), "{text}");
+            assert!(Backup::open(&path, "one").is_err(), "{text}");
         }
-        assert!(Backup::open(folder.path()).is_err());
-        let mut nowhere = Backup::open(&folder.path().join("missing/backup")).unwrap();
+        assert!(Backup::open(folder.path(), "one").is_err());
+        let mut nowhere = Backup::open(&folder.path().join("missing/backup"), "one").unwrap();
         assert!(nowhere.add(&[]).is_err());
     }
 }

@@ -4,8 +4,8 @@ use crate::cluster::Caches;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use webhooks::REGISTRY;
-use webhooks::contract::companions::{PARENT_ANNOTATION, desired, parent_key, written};
-use webhooks::contract::{Object, Settings, World};
+use webhooks::contract::companions::{desired, parent_key, written};
+use webhooks::contract::{Object, Settings, Standing, World};
 use webhooks::cozystack_resource_definition::WEBHOOK;
 use webhooks::migration::{Change, Finding, Plan, Reference, Snapshot, Step, Weight};
 
@@ -72,7 +72,7 @@ pub fn plan(snapshot: &Snapshot, settings: &Settings) -> (Plan, BTreeMap<Referen
                     });
                     applied.insert(child_is, child);
                 }
-                Some(live) if is_marked(live, &key) => {
+                Some(live) if is_ours(live, &key) => {
                     let after = laid_over(live, &child);
                     if after != *live {
                         plan.changes.push(Change {
@@ -99,11 +99,10 @@ pub fn plan(snapshot: &Snapshot, settings: &Settings) -> (Plan, BTreeMap<Referen
     (plan, applied)
 }
 
-fn is_marked(live: &Value, key: &str) -> bool {
-    let mark = live
-        .get("metadata")
-        .and_then(|metadata| metadata.get("annotations")?.get(PARENT_ANNOTATION));
-    mark.and_then(Value::as_str) == Some(key)
+/// Whether the bridge may still write it: nobody has taken it over.
+fn is_ours(live: &Value, key: &str) -> bool {
+    let object = Object::of(live.clone());
+    Standing::of(object.as_ref(), key) == Standing::Ours
 }
 
 /// The live object with what is applied in its place: maps are merged, everything else is replaced.

@@ -6,6 +6,7 @@ use crate::crds::install::LEGACY_RELEASE;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use webhooks::contract::Settings;
+use webhooks::kinds::APPLICATION_KIND_LABEL;
 use webhooks::migration::{
     Change, Finding, Plan, Reference, SYSTEM_NAMESPACE, Snapshot, Step, Weight, configuration,
     releases, upstream,
@@ -23,6 +24,8 @@ pub struct Options {
     pub stamp: bool,
 }
 
+/// The ConfigMap that the new platform renders under the same name.
+pub const OVERWRITTEN: &str = "cozystack-scheduling";
 /// Key of the record.
 const CONFIGURATION: &str = "configuration.json";
 /// The version that upstream's first package-based release ends with.
@@ -43,7 +46,7 @@ pub struct Planned {
 /// A sentence when it is no cluster that can be carried over.
 pub fn plan(snapshot: &Snapshot, options: Options) -> Result<Planned, String> {
     let version = upstream::version(snapshot)?;
-    let snapshot = &as_recorded(snapshot);
+    let snapshot = &as_recorded(snapshot)?;
     let is_stamped = options.stamp && version < STAMPED;
     let mut plan = Plan::default();
     plan.changes.extend(record(snapshot));
@@ -52,10 +55,9 @@ pub fn plan(snapshot: &Snapshot, options: Options) -> Result<Planned, String> {
     let (definitions, applied) = definitions::plan(snapshot, &Settings::default());
     plan.extend(definitions);
     plan.extend(releases::plan(snapshot, options.chart_refs));
-    if is_stamped {
-        stamp(snapshot, &mut plan);
-    } else {
-        plan.extend(upstream::plan(snapshot));
+    let will_stamp = is_stamped && stamp(snapshot, &mut plan);
+    if !will_stamp {
+        plan.extend(upstream::plan(snapshot, options.target));
     }
     // One step after the other, whoever found it.
     plan.changes.sort_by_key(|change| change.step);
@@ -63,15 +65,29 @@ pub fn plan(snapshot: &Snapshot, options: Options) -> Result<Planned, String> {
     Ok(Planned { plan, applied })
 }
 
-/// The snapshot with the configuration as it was first found: the new platform overwrites some of it.
-fn as_recorded(snapshot: &Snapshot) -> Snapshot {
+/// The snapshot with the configuration as it was first found, where it is gone or overwritten by now.
+fn as_recorded(snapshot: &Snapshot) -> Result<Snapshot, String> {
     let mut snapshot = snapshot.clone();
-    let recorded: Map<String, Value> = snapshot
-        .config(RECORD)
-        .and_then(|data| serde_json::from_str(data.get(CONFIGURATION)?.as_str()?).ok())
-        .unwrap_or_default();
+    let Some(data) = snapshot.config(RECORD) else {
+        return Ok(snapshot);
+    };
+    let text = data.get(CONFIGURATION).and_then(Value::as_str);
+    let recorded: Map<String, Value> = serde_json::from_str(text.unwrap_or_default())
+        .map_err(|error| {
+            format!(
+                "ConfigMap {SYSTEM_NAMESPACE}/{RECORD} holds no configuration ({error}): it was written by `migrate apply`; put its {CONFIGURATION} right, or delete it if nothing was carried over yet"
+            )
+        })?;
+    if !recorded.contains_key(OVERWRITTEN) {
+        // What is there by now is the new platform's.
+        snapshot.remove("", "ConfigMap", SYSTEM_NAMESPACE, OVERWRITTEN);
+    }
     for (name, data) in recorded {
         let live = snapshot.get("", "ConfigMap", SYSTEM_NAMESPACE, &name);
+        // What somebody has put right since is what counts; only one of them is written by the new platform too.
+        if live.is_some() && name != OVERWRITTEN {
+            continue;
+        }
         let mut config = live.cloned().unwrap_or_else(|| {
             json!({
                 "apiVersion": "v1", "kind": "ConfigMap",
@@ -83,7 +99,7 @@ fn as_recorded(snapshot: &Snapshot) -> Snapshot {
         }
         snapshot.put(config);
     }
-    snapshot
+    Ok(snapshot)
 }
 
 /// The record, where there is none yet.
@@ -140,41 +156,80 @@ const OF_UPSTREAM: [&str; 3] = [
     "HelmRelease",
 ];
 
-/// The version is noted only when what upstream's files do is done. Values that wait for the platform's Packages are none
-/// of that: the platform makes these only after its migrations.
-fn stamp(snapshot: &Snapshot, plan: &mut Plan) {
+/// The version is noted only when what upstream's files do is done, and in a plan of its own. Values that wait for the
+/// platform's Packages are none of that: the platform makes these only after its migrations. Whether it is, or will be.
+fn stamp(snapshot: &Snapshot, plan: &mut Plan) -> bool {
     let Some(config) = snapshot.get("", "ConfigMap", SYSTEM_NAMESPACE, "cozystack-version") else {
-        return;
+        return false;
     };
+    plan.findings.extend(unpinned(snapshot));
     let is_open = |finding: &&Finding| {
         finding.weight == Weight::Decision && OF_UPSTREAM.contains(&finding.about.kind.as_str())
     };
     let open = plan.findings.iter().filter(is_open).count();
-    if open > 0 {
+    let mut say = |weight, text| {
         plan.findings.push(Finding {
-            weight: Weight::Pending,
+            weight,
             about: Reference::to(config),
             field: "data.version".to_owned(),
-            text: format!(
+            text,
+        });
+    };
+    if open > 0 {
+        say(
+            Weight::Pending,
+            format!(
                 "is set to {STAMPED} once {open} definitions and releases that need a decision have one"
             ),
-        });
-        return;
+        );
+        return false;
+    }
+    say(
+        Weight::Note,
+        format!(
+            "with {STAMPED} none of upstream's files up to 23 will run (and, of a platform up to v1.0.1, not file {STAMPED} either: it begins one file too late)"
+        ),
+    );
+    if !plan.changes.is_empty() {
+        say(
+            Weight::Note,
+            format!("is set to {STAMPED} when everything else is written"),
+        );
+        return true;
     }
     let mut after = config.clone();
     if let Some(data) = after.get_mut("data").and_then(Value::as_object_mut) {
         data.insert("version".to_owned(), STAMPED.to_string().into());
     }
-    plan.findings.push(Finding {
-        weight: Weight::Note,
-        about: Reference::to(config),
-        field: "data.version".to_owned(),
-        text: format!("with {STAMPED} none of upstream's files up to 23 will run"),
-    });
     plan.changes.push(Change {
         step: Step::Stamp,
         before: Some(config.clone()),
         after,
         why: "the work of upstream's files up to 23 is done: they need not run any more".to_owned(),
     });
+    true
+}
+
+/// Postgres releases without a version: upstream's file 22 would pin it.
+fn unpinned(snapshot: &Snapshot) -> Vec<Finding> {
+    let releases = snapshot.all("helm.toolkit.fluxcd.io", "HelmRelease");
+    let is_unpinned = |release: &&Value| {
+        let chart = release.pointer("/spec/chart/spec/chart");
+        let kind = release
+            .get("metadata")
+            .and_then(|metadata| metadata.get("labels")?.get(APPLICATION_KIND_LABEL));
+        let is_postgres = chart.and_then(Value::as_str) == Some("postgres")
+            || kind.and_then(Value::as_str) == Some("Postgres");
+        is_postgres && release.pointer("/spec/values/version").is_none()
+    };
+    releases
+        .filter(is_unpinned)
+        .map(|release| Finding {
+            weight: Weight::Decision,
+            about: Reference::to(release),
+            field: "spec.values.version".to_owned(),
+            text: "is absent: upstream's file 22 would pin Postgres to v17, and with --stamp it does not run; set it to what the database has (v17 where nobody has chosen), or a new chart's default takes its place"
+                .to_owned(),
+        })
+        .collect()
 }

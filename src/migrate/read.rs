@@ -133,6 +133,17 @@ pub async fn cluster(client: &Client, mut say: impl FnMut(&str, usize)) -> Resul
     Ok(snapshot)
 }
 
+/// uid of namespace `kube-system`: which cluster this is.
+///
+/// # Errors
+/// When it cannot be read.
+pub async fn identity(client: &Client) -> Result<String, kube::Error> {
+    let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("", "v1", "Namespace"));
+    let namespaces: Api<DynamicObject> = Api::all_with(client.clone(), &kind);
+    let namespace = namespaces.get_metadata("kube-system").await?;
+    Ok(namespace.metadata.uid.unwrap_or_default())
+}
+
 /// Adds the Secrets that say whether a namespace knows of its cluster; nothing of their contents.
 ///
 /// # Errors

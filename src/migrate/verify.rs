@@ -53,32 +53,40 @@ pub fn verify(snapshot: &Snapshot, planned: &Planned, backup: &[Value]) -> Vec<C
     ));
     checks.extend(definitions(snapshot));
     checks.push(platform(snapshot));
-    let lost: Vec<String> = backup
-        .iter()
-        .map(Reference::to)
-        .filter(|reference| !is_there(snapshot, reference))
-        .map(|reference| format!("{} {}", reference.kind, reference.name))
-        .collect();
-    checks.push(if lost.is_empty() {
-        check(
-            true,
-            format!("all {} objects of the backup are there", backup.len()),
-        )
-    } else {
-        check(false, format!("not there any more: {}", lost.join(", ")))
-    });
+    checks.push(lost(snapshot, backup));
     checks
 }
 
-fn is_there(snapshot: &Snapshot, reference: &Reference) -> bool {
-    snapshot
-        .get(
-            reference.group(),
-            &reference.kind,
-            &reference.namespace,
-            &reference.name,
-        )
-        .is_some()
+/// What was there before and is not any more. Releases come and go: tenants delete theirs, and the platform its own.
+fn lost(snapshot: &Snapshot, backup: &[Value]) -> Check {
+    let is_there = |group: &str, kind: &str, reference: &Reference| {
+        let (namespace, name) = (&reference.namespace, &reference.name);
+        snapshot.get(group, kind, namespace, name).is_some()
+    };
+    let gone: Vec<Reference> = backup
+        .iter()
+        .map(Reference::to)
+        .filter(|reference| !is_there(reference.group(), &reference.kind, reference))
+        .collect();
+    let names = |releases: bool| -> Vec<String> {
+        gone.iter()
+            .filter(|reference| (reference.kind == "HelmRelease") == releases)
+            .filter(|reference| {
+                reference.kind != "CozystackResourceDefinition"
+                    || !is_there("cozystack.io", "ApplicationDefinition", reference)
+            })
+            .map(|reference| format!("{} {}", reference.kind, reference.name))
+            .collect()
+    };
+    let (lost, deleted) = (names(false), names(true));
+    if !lost.is_empty() {
+        return check(false, format!("not there any more: {}", lost.join(", ")));
+    }
+    let note = match deleted.len() {
+        0 => String::new(),
+        count => format!(", but for {count} HelmReleases that somebody has deleted since"),
+    };
+    check(true, format!("nothing of the backup is lost{note}"))
 }
 
 /// Every legacy definition has a successor.

@@ -88,6 +88,13 @@ impl Snapshot {
         kind.into_iter().flat_map(BTreeMap::values)
     }
 
+    /// Takes an object out.
+    pub fn remove(&mut self, group: &str, kind: &str, namespace: &str, name: &str) {
+        if let Some(kind) = self.by_kind.get_mut(&(group.to_owned(), kind.to_owned())) {
+            kind.remove(&(namespace.to_owned(), name.to_owned()));
+        }
+    }
+
     /// `data` of a ConfigMap of the platform.
     #[must_use]
     pub fn config(&self, name: &str) -> Option<&Map<String, Value>> {
@@ -104,16 +111,16 @@ pub enum Step {
     Record,
     /// The legacy CRD is kept from its release, and both CRDs are made to convert.
     Crds,
-    /// The ConfigMaps become the Package of the platform.
-    Configuration,
-    /// Values of components are written into the Packages that have them.
-    Values,
     /// Legacy definitions become ApplicationDefinitions.
     Definitions,
     /// HelmReleases of tenants are labelled.
     Releases,
     /// Releases that have another name now are suspended.
     Renamed,
+    /// The ConfigMaps become the Package of the platform.
+    Configuration,
+    /// Values of components are written into the Packages that have them.
+    Values,
     /// The platform's version is noted.
     Stamp,
 }

@@ -8,6 +8,7 @@ use super::{Finding, Plan, Reference, SYSTEM_NAMESPACE, Snapshot, Weight};
 use crate::cozystack_resource_definition::RESOURCE as LEGACY_DEFINITION;
 use crate::cozystack_resource_definition::catalogue::{Repository, charts};
 use crate::kinds::{HELM_RELEASES, UI_LABEL};
+use crate::platform::Version as Release;
 use crate::tenants::is_tenant;
 use serde_json::Value;
 
@@ -29,6 +30,31 @@ pub const POSTGRES_PREFIX: &str = "postgres-";
 const DEFINITIONS_RELEASE: &str = "cozystack-resource-definitions";
 /// HelmRelease of their CRD.
 pub const CRD_RELEASE: &str = "cozystack-resource-definition-crd";
+
+/// What is said of the file that v1.0.0-alpha.1 lacks.
+const NO_SUCH_FILE: &str = "v1.0.0-alpha.1 has no such file";
+/// Files that v1.0.0 has besides, as far as it is known what they touch.
+const LATER: [(u32, &str); 7] = [
+    (
+        24,
+        "nothing is known of what it and those up to 27 touch (up to v1.0.1 a run that begins at 24 skips it)",
+    ),
+    (28, "MySQL applications become MariaDB"),
+    (
+        29,
+        "virtual-machine applications become a disk and an instance",
+    ),
+    (30, "the subnets of VPCs become a list"),
+    (31, "the HelmRelease of tenant-root is adopted"),
+    (
+        32,
+        "issuerType in the platform's Package becomes solver and issuerName",
+    ),
+    (
+        33,
+        "the definitions of FerretDB, MySQL and virtual-machine are dropped",
+    ),
+];
 
 /// A finding names no more objects than this.
 const NAMES_MAX: usize = 10;
@@ -66,7 +92,7 @@ pub fn version(snapshot: &Snapshot) -> Result<u32, String> {
 
 /// What each file that will still run on the way to 24 does to the objects of a cluster.
 #[must_use]
-pub fn plan(snapshot: &Snapshot) -> Plan {
+pub fn plan(snapshot: &Snapshot, target: Release) -> Plan {
     let about = Reference {
         api_version: "v1".to_owned(),
         kind: "ConfigMap".to_owned(),
@@ -95,6 +121,17 @@ pub fn plan(snapshot: &Snapshot) -> Plan {
                 .collect()
         }
     };
+    let mut findings = findings;
+    if target >= Release::V1_0 {
+        findings.retain(|finding| !finding.text.contains(NO_SUCH_FILE));
+        findings.extend(LATER.iter().map(|(file, what)| {
+            let text = format!(
+                "upstream migration file {file} ({file} to {}) runs with v1.0.0: {what}",
+                file + 1
+            );
+            say(Weight::Note, text)
+        }));
+    }
     Plan {
         changes: Vec::new(),
         findings,
@@ -111,7 +148,7 @@ fn file_findings(
         return vec![(
             Weight::Note,
             format!(
-                "upstream migration file {file} is called for, but v1.0.0-alpha.1 has no such file: it is skipped"
+                "upstream migration file {file} is called for, but {NO_SUCH_FILE}: it is skipped"
             ),
         )];
     }

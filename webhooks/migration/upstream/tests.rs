@@ -1,6 +1,35 @@
-use super::*;
+use super::{plan as plan_for, *};
 use proptest::prelude::*;
 use serde_json::json;
+
+fn plan(snapshot: &Snapshot) -> Plan {
+    plan_for(snapshot, Release::V1_0Alpha1)
+}
+
+#[test]
+fn a_later_release_brings_later_files() {
+    for (version, has_more) in [("21", true), ("24", true)] {
+        let texts = |target| -> Vec<String> {
+            let plan = plan_for(&at(version), target);
+            plan.findings
+                .into_iter()
+                .map(|finding| finding.text)
+                .collect()
+        };
+        let (first, later) = (texts(Release::V1_0Alpha1), texts(Release::V1_0));
+        assert!(!first.iter().any(|text| text.contains("with v1.0.0")));
+        let names = |number: u32| {
+            let name = format!("upstream migration file {number} (");
+            later.iter().any(|text| text.starts_with(&name))
+        };
+        assert_eq!(
+            (24..=33).filter(|file| names(*file)).count() == 7,
+            has_more,
+            "{later:#?}"
+        );
+        assert!(!later.iter().any(|text| text.contains(NO_SUCH_FILE)));
+    }
+}
 
 fn at(version: impl Into<Value>) -> Snapshot {
     let version = version.into();
