@@ -136,6 +136,10 @@ fn main() -> ExitCode {
         ("migrate_survives_kills", migrate::survives_kills),
         ("migrate_beside_others", migrate::beside_others),
         ("migrate_gives_chart_refs", migrate::chart_refs),
+        (
+            "migrate_comes_back_from_upstreams_job",
+            migrate::back_from_upstreams_job,
+        ),
         ("migrate_by_script", migrate::by_script),
         ("migrate_is_bounded", migrate::is_bounded),
         ("migrate_says_what_is_wrong", migrate::says_what_is_wrong),

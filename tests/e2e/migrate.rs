@@ -530,6 +530,83 @@ metadata: {{name: cozystack-values, namespace: tenant-root}}
     assert_eq!(chart("gizmo-one"), before);
 }
 
+/// What upstream's own job has done by then is no reason to lose anything on the way back.
+pub fn back_from_upstreams_job(assets: &Path) {
+    let cluster = old_cluster(assets);
+    let plane = &cluster.plane;
+    let scheduling = |text: &str| {
+        plane.apply(&format!(
+            "
+apiVersion: v1
+kind: ConfigMap
+metadata: {{name: cozystack-scheduling, namespace: cozy-system}}
+data: {{globalAppTopologySpreadConstraints: \"{text}\"}}
+"
+        ));
+    };
+    scheduling("topologySpreadConstraints: []");
+    let mut before = state(&cluster);
+    migrate(&cluster, "apply");
+    // Files 22 and 23, the new platform's own rendering, and a tenant who goes on with his work.
+    plane.kubectl(&[
+        "delete",
+        "cozystackresourcedefinitions.v1alpha1.cozystack.io",
+        "--all",
+    ]);
+    plane.kubectl(&[
+        "delete",
+        "helmrelease",
+        "cozystack-resource-definition-crd",
+        "-n",
+        "cozy-system",
+    ]);
+    scheduling("|-\\n  topologySpreadConstraints: []");
+    let scaled = r#"{"spec":{"values":{"replicas":5}}}"#;
+    plane.kubectl(&[
+        "patch",
+        "helmrelease",
+        "gizmo-one",
+        "-n",
+        "tenant-root",
+        "--type=merge",
+        "-p",
+        scaled,
+    ]);
+    // A second run does not read back what is the new platform's, and verify misses nothing.
+    let (code, stdout, stderr) = migrate_by(&cluster, &plane.kubeconfig, "apply");
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stdout.starts_with("0 objects written"), "{stdout}");
+    let (_, said, _) = migrate_by(&cluster, &plane.kubeconfig, "verify");
+    assert!(
+        said.contains("but for 1 HelmReleases that somebody has deleted since"),
+        "{said}"
+    );
+
+    let said = migrate(&cluster, "rollback");
+    assert!(
+        said.contains(
+            "HelmRelease cozystack-resource-definition-crd: somebody has deleted it since"
+        ),
+        "{said}"
+    );
+    before.remove("helmreleases \"cozy-system\"/\"cozystack-resource-definition-crd\"");
+    let gizmo = before
+        .get_mut("helmreleases \"tenant-root\"/\"gizmo-one\"")
+        .unwrap();
+    gizmo["spec"]["values"]["replicas"] = json!(5);
+    let without_notes = |mut state: BTreeMap<String, Value>| {
+        for object in state.values_mut() {
+            let annotations = object["metadata"]["annotations"].as_object_mut();
+            annotations.map(|annotations| {
+                annotations.remove("kubectl.kubernetes.io/last-applied-configuration")
+            });
+        }
+        state
+    };
+    assert_eq!(without_notes(state(&cluster)), without_notes(before));
+    assert!(!backup(&cluster).exists());
+}
+
 /// The script asks, and does all of it.
 pub fn by_script(assets: &Path) {
     let cluster = old_cluster(assets);
