@@ -18,8 +18,8 @@ while [ $# -gt 0 ]; do
       exec "$program" migrate apply --help
       ;;
     # What plan and verify know, too.
-    --kubeconfig | --context | --target) plan+=("$1" "${2:?$1 needs a value}") && apply+=("$1" "$2") && shift ;;
-    --kubeconfig=* | --context=* | --target=* | --chart-refs | --stamp) plan+=("$1") && apply+=("$1") ;;
+    --kubeconfig | --context | --namespace | --target) plan+=("$1" "${2:?$1 needs a value}") && apply+=("$1" "$2") && shift ;;
+    --kubeconfig=* | --context=* | --namespace=* | --target=* | --chart-refs | --stamp) plan+=("$1") && apply+=("$1") ;;
     *) apply+=("$1") ;;
   esac
   shift

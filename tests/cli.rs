@@ -528,6 +528,30 @@ fn audit_tells_what_would_be_refused_and_what_only_warns() {
     assert_eq!(run(&["audit", "nothing-here"], "").0, 2);
 }
 
+#[test]
+fn plans_tell_by_their_exit_codes() {
+    let plan = |case: &str, more: &[&str]| {
+        let objects = format!("testcases/migrate/{case}/objects.yaml");
+        let mut all = vec!["migrate", "plan", "--from-dir", &objects];
+        all.extend(more);
+        run(&all, "")
+    };
+    let detailed = ["--detailed-exitcode"];
+    assert_eq!(plan("paas_full", &[]).0, 0);
+    assert_eq!(plan("paas_full", &detailed).0, 10);
+    assert_eq!(plan("distro_full_has_no_successor", &detailed).0, 1);
+    let (code, _, stderr) = plan("too_old", &[]);
+    assert_eq!(code, 2);
+    assert!(stderr.contains("upgrade it to v0.39 first"), "{stderr}");
+    let (_, stdout, _) = plan("paas_full", &["-o", "json"]);
+    let printed: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(printed["changes"][0]["step"], "record");
+    assert_eq!(printed["findings"][0]["weight"], "pending");
+    let (_, stdout, _) = plan("paas_full", &["-o", "yaml"]);
+    assert!(stdout.contains("kind: Package\n"), "{stdout}");
+    assert_eq!(run(&["migrate", "plan", "--from-dir", "no-such"], "").0, 2);
+}
+
 /// Each folder is the export of a cluster and the plan for it, word for word. `UPDATE_PLANS=1` writes the plans.
 #[test]
 fn plans_are_as_written_down() {

@@ -64,6 +64,11 @@ fn namespaced_name(text: &str) -> Result<String, &'static str> {
 }
 
 impl InstallArguments {
+    /// Namespace of the installation.
+    pub fn namespace(&self) -> &str {
+        self.target.namespace()
+    }
+
     /// The target, with an authority that is waited for.
     pub async fn target(&self, client: &kube::Client) -> Result<Target, Failure> {
         let mut target = self.target.target()?;

@@ -62,6 +62,11 @@ pub struct TargetArguments {
 }
 
 impl TargetArguments {
+    /// Namespace of the installation.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
     /// What was said, the authority read.
     pub fn target(&self) -> Result<Target, Failure> {
         let ca_bundle = match &self.ca_file {

@@ -18,7 +18,7 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use webhooks::REGISTRY;
-use webhooks::migration::{Change, Finding, Reference, Snapshot, Step, Weight};
+use webhooks::migration::{Change, Finding, Reference, SYSTEM_NAMESPACE, Snapshot, Step, Weight};
 use webhooks::platform::Version;
 
 /// Exit code of `plan --detailed-exitcode` when something would be written.
@@ -95,6 +95,9 @@ struct PlanArguments {
     /// Files or folders that were exported from a cluster, instead of the cluster.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["kubeconfig", "context"])]
     from_dir: Vec<PathBuf>,
+    /// Namespace of the installation, by whose settings the definitions are made.
+    #[arg(long, value_name = "NAMESPACE", default_value = "cozy-webhook")]
+    namespace: String,
     /// Exit 10 when something would be written and nothing needs a decision.
     #[arg(long)]
     detailed_exitcode: bool,
@@ -125,6 +128,9 @@ struct VerifyArguments {
     cluster: ClusterArguments,
     #[command(flatten)]
     wanted: Wanted,
+    /// Namespace of the installation, by whose settings the definitions are made.
+    #[arg(long, value_name = "NAMESPACE", default_value = "cozy-webhook")]
+    namespace: String,
     /// The backup of `apply`: all of it must still be there.
     #[arg(long, value_name = "FILE")]
     backup: Option<PathBuf>,
@@ -178,9 +184,9 @@ pub fn run(arguments: &Arguments) -> Done {
 }
 
 /// Reads a cluster, saying where it is.
-async fn look(client: &Client, options: Options) -> Result<Snapshot, Failure> {
+async fn look(client: &Client, options: Options, namespace: &str) -> Result<Snapshot, Failure> {
     let mut last = Instant::now();
-    let mut snapshot = read::cluster(client, |plural, count| {
+    let mut snapshot = read::cluster(client, namespace, |plural, count| {
         if last.elapsed() >= PROGRESS {
             last = Instant::now();
             eprintln!("reading {plural}: {count}");
@@ -200,7 +206,12 @@ fn planned(snapshot: &Snapshot, options: Options) -> Result<Planned, Failure> {
 async fn plan_only(arguments: &PlanArguments) -> Done {
     let options = arguments.wanted.options();
     let snapshot = if arguments.from_dir.is_empty() {
-        look(&arguments.cluster.client().await?, options).await?
+        look(
+            &arguments.cluster.client().await?,
+            options,
+            &arguments.namespace,
+        )
+        .await?
     } else {
         read::files(&arguments.from_dir)?
     };
@@ -240,7 +251,7 @@ async fn apply_all(arguments: &ApplyArguments) -> Done {
     let mut has_crds = false;
     let (mut written, mut vain_rounds) = (0, 0);
     let findings = loop {
-        let snapshot = look(&client, options).await?;
+        let snapshot = look(&client, options, arguments.crds.namespace()).await?;
         let Planned { plan, applied } = planned(&snapshot, options)?;
         if plan.changes.is_empty() {
             break plan.findings;
@@ -262,7 +273,11 @@ async fn apply_all(arguments: &ApplyArguments) -> Done {
         // What upstream's migration deletes and the new platform overwrites, too.
         let others = snapshot.all("cozystack.io", "CozystackResourceDefinition");
         let configs = snapshot.all("", "ConfigMap");
-        backup.keep(others.chain(configs.filter(|config| Reference::to(config).name != RECORD)))?;
+        let configs = configs.filter(|config| {
+            let reference = Reference::to(config);
+            reference.namespace == SYSTEM_NAMESPACE && reference.name != RECORD
+        });
+        backup.keep(others.chain(configs))?;
         backup.add(&plan.changes)?;
         if !has_crds {
             // It suspends the release of the legacy CRD before anything else.
@@ -315,7 +330,8 @@ async fn apply_all(arguments: &ApplyArguments) -> Done {
     ))?;
     output::print(&finding_lines(&findings))?;
     if arguments.delete_legacy {
-        delete_legacy(&client, options, &mut backup).await?;
+        let namespace = arguments.crds.namespace();
+        delete_legacy(&client, options, namespace, &mut backup).await?;
     }
     Ok(if needs_decision(&findings) { FOUND } else { OK })
 }
@@ -324,9 +340,10 @@ async fn apply_all(arguments: &ApplyArguments) -> Done {
 async fn delete_legacy(
     client: &Client,
     options: Options,
+    namespace: &str,
     backup: &mut Backup,
 ) -> Result<(), Failure> {
-    let snapshot = look(client, options).await?;
+    let snapshot = look(client, options, namespace).await?;
     let planned = planned(&snapshot, options)?;
     let checks = verify(&snapshot, &planned, backup.items());
     let wrong: Vec<&str> = checks
@@ -357,7 +374,7 @@ async fn delete_legacy(
 async fn verify_all(arguments: &VerifyArguments) -> Done {
     let options = arguments.wanted.options();
     let client = arguments.cluster.client().await?;
-    let snapshot = look(&client, options).await?;
+    let snapshot = look(&client, options, &arguments.namespace).await?;
     let planned = planned(&snapshot, options)?;
     let backup = match &arguments.backup {
         Some(path) => Some(opened(path, &client).await?),

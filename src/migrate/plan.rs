@@ -5,7 +5,10 @@ use super::read::{CONFIGS, RECORD};
 use crate::crds::install::LEGACY_RELEASE;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
+use webhooks::REGISTRY;
 use webhooks::contract::Settings;
+use webhooks::cozystack_resource_definition::WEBHOOK;
+use webhooks::cozystack_resource_definition::bridge::BRIDGE_SETTING;
 use webhooks::kinds::APPLICATION_KIND_LABEL;
 use webhooks::migration::{
     Change, Finding, Plan, Reference, SYSTEM_NAMESPACE, Snapshot, Step, Weight, configuration,
@@ -52,7 +55,7 @@ pub fn plan(snapshot: &Snapshot, options: Options) -> Result<Planned, String> {
     plan.changes.extend(record(snapshot));
     plan.changes.extend(suspended(snapshot));
     plan.extend(configuration::plan(snapshot, options.target));
-    let (definitions, applied) = definitions::plan(snapshot, &Settings::default());
+    let (definitions, applied) = definitions::plan(snapshot, &settings(snapshot));
     plan.extend(definitions);
     plan.extend(releases::plan(snapshot, options.chart_refs));
     let will_stamp = is_stamped && stamp(snapshot, &mut plan);
@@ -63,6 +66,20 @@ pub fn plan(snapshot: &Snapshot, options: Options) -> Result<Planned, String> {
     plan.changes.sort_by_key(|change| change.step);
     plan.findings.sort();
     Ok(Planned { plan, applied })
+}
+
+/// The settings by which the service makes what is planned here; those of a bridge that works, if it rests.
+fn settings(snapshot: &Snapshot) -> Settings {
+    let mut configs = snapshot.all("", "ConfigMap");
+    let config = configs.find(|config| Reference::to(config).name == webhooks::settings::NAME);
+    let data = config.and_then(|config| config.get("data")?.as_object());
+    let settings = data.map(|data| Settings::read(data, REGISTRY).0);
+    let settings = settings.unwrap_or_default();
+    if settings.of(&WEBHOOK.declaration).flag(BRIDGE_SETTING) {
+        settings
+    } else {
+        Settings::default()
+    }
 }
 
 /// The snapshot with the configuration as it was first found, where it is gone or overwritten by now.

@@ -8,6 +8,7 @@ use kube::{Api, Resource as _};
 use serde_json::Value;
 use std::path::PathBuf;
 use webhooks::migration::{SYSTEM_NAMESPACE, Snapshot};
+use webhooks::settings;
 
 /// The ConfigMaps of the old platform, its version, and our own record.
 pub const CONFIGS: [&str; 5] = [
@@ -70,8 +71,10 @@ pub enum Error {
         error: pages::Error,
     },
     /// One object.
-    #[error("reading ConfigMap {SYSTEM_NAMESPACE}/{name}: {error}")]
+    #[error("reading ConfigMap {namespace}/{name}: {error}")]
     Config {
+        /// Its namespace.
+        namespace: String,
         /// The ConfigMap.
         name: &'static str,
         /// Why it could not be read.
@@ -87,17 +90,23 @@ pub enum Error {
     },
 }
 
-/// Everything that matters of a cluster; `say` is told how far it has come.
+/// Everything that matters of a cluster; `namespace` is that of the installation, and `say` is told how far it has come.
 ///
 /// # Errors
 /// When something cannot be read: a plan that does not see everything is none.
-pub async fn cluster(client: &Client, mut say: impl FnMut(&str, usize)) -> Result<Snapshot, Error> {
+pub async fn cluster(
+    client: &Client,
+    namespace: &str,
+    mut say: impl FnMut(&str, usize),
+) -> Result<Snapshot, Error> {
     let mut snapshot = Snapshot::default();
     let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("", "v1", "ConfigMap"));
-    let configs: Api<DynamicObject> = Api::namespaced_with(client.clone(), SYSTEM_NAMESPACE, &kind);
-    for name in CONFIGS {
+    let places = CONFIGS.map(|name| (SYSTEM_NAMESPACE, name));
+    for (namespace, name) in places.into_iter().chain([(namespace, settings::NAME)]) {
+        let configs: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &kind);
         let found = configs.get_opt(name).await;
         let found = found.map_err(|error| Error::Config {
+            namespace: namespace.to_owned(),
             name,
             error: Box::new(error),
         })?;
