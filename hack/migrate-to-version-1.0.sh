@@ -32,14 +32,16 @@ fi
 backup=${backup:-${BACKUP:-cozystack-backup-$(date -u +%Y%m%dT%H%M%SZ).json}}
 
 status=0
-"$program" migrate plan ${plan[@]+"${plan[@]}"} || status=$?
-if [ "$status" -gt 1 ]; then
-  exit "$status"
-fi
-if [ "$status" = 1 ]; then
-  echo
-  echo "Something above needs a decision: it does not happen by itself."
-fi
+"$program" migrate plan --detailed-exitcode ${plan[@]+"${plan[@]}"} || status=$?
+case $status in
+  0)
+    echo "nothing is to be written"
+    exit 0
+    ;;
+  1) printf '\nSomething above needs a decision: it does not happen by itself.\n' ;;
+  10) ;;
+  *) exit "$status" ;;
+esac
 if [ -z "$yes" ]; then
   printf '\nBack up to %s and write this? [y/N] ' "$backup"
   read -r answer || answer=
