@@ -55,7 +55,9 @@ pub fn plan(snapshot: &Snapshot, options: Options) -> Result<Planned, String> {
     plan.changes.extend(record(snapshot));
     plan.changes.extend(suspended(snapshot));
     plan.extend(configuration::plan(snapshot, options.target));
-    let (definitions, applied) = definitions::plan(snapshot, &settings(snapshot));
+    let (settings, resting) = settings(snapshot);
+    plan.findings.extend(resting);
+    let (definitions, applied) = definitions::plan(snapshot, &settings);
     plan.extend(definitions);
     plan.extend(releases::plan(snapshot, options.chart_refs));
     let will_stamp = is_stamped && stamp(snapshot, &mut plan);
@@ -68,18 +70,28 @@ pub fn plan(snapshot: &Snapshot, options: Options) -> Result<Planned, String> {
     Ok(Planned { plan, applied })
 }
 
-/// The settings by which the service makes what is planned here; those of a bridge that works, if it rests.
-fn settings(snapshot: &Snapshot) -> Settings {
+/// The settings by which the service makes what is planned here; those of a bridge that works, if it rests, which is
+/// said.
+fn settings(snapshot: &Snapshot) -> (Settings, Option<Finding>) {
     let mut configs = snapshot.all("", "ConfigMap");
     let config = configs.find(|config| Reference::to(config).name == webhooks::settings::NAME);
-    let data = config.and_then(|config| config.get("data")?.as_object());
+    let Some(config) = config else {
+        return (Settings::default(), None);
+    };
+    let data = config.get("data").and_then(Value::as_object);
     let settings = data.map(|data| Settings::read(data, REGISTRY).0);
     let settings = settings.unwrap_or_default();
     if settings.of(&WEBHOOK.declaration).flag(BRIDGE_SETTING) {
-        settings
-    } else {
-        Settings::default()
+        return (settings, None);
     }
+    let resting = Finding {
+        weight: Weight::Note,
+        about: Reference::to(config),
+        field: format!("data.{}.{BRIDGE_SETTING}", WEBHOOK.declaration.id),
+        text: "is \"false\", so the bridge rests (a rollback sets that): what changes in a legacy definition is carried over by the next run only; take the setting out when there is no way back any more"
+            .to_owned(),
+    };
+    (Settings::default(), Some(resting))
 }
 
 /// The snapshot with the configuration as it was first found, where it is gone or overwritten by now.
