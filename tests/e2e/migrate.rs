@@ -744,7 +744,7 @@ webhooks:
         is_over.store(true, Ordering::SeqCst);
         writer.join().unwrap()
     });
-    assert!(rounds > 1);
+    assert!(rounds > 0);
     for name in ["beacon", "gizmo-one"] {
         let release = plane.get(&["helmrelease", name, "-n", "tenant-root"]);
         let metadata = &release["metadata"];
