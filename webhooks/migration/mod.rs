@@ -15,6 +15,7 @@ pub mod upstream;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Where the platform lives.
 pub const SYSTEM_NAMESPACE: &str = "cozy-system";
@@ -62,17 +63,21 @@ impl Reference {
 /// The objects of a cluster that matter, whole, by group, kind, namespace and name.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
-    by_kind: BTreeMap<(String, String), BTreeMap<(String, String), Value>>,
+    /// Whoever takes a copy shares what he does not change.
+    by_kind: BTreeMap<(String, String), Arc<ByName>>,
 }
+
+type ByName = BTreeMap<(String, String), Value>;
 
 impl Snapshot {
     /// Adds or replaces an object.
     pub fn put(&mut self, object: Value) {
         let place = Reference::to(&object);
-        self.by_kind
+        let kind = self
+            .by_kind
             .entry((place.group().to_owned(), place.kind.clone()))
-            .or_default()
-            .insert((place.namespace, place.name), object);
+            .or_default();
+        Arc::make_mut(kind).insert((place.namespace, place.name), object);
     }
 
     /// The object of that group, kind, namespace and name.
@@ -85,13 +90,13 @@ impl Snapshot {
     /// All objects of a group and kind, in order of namespace and name.
     pub fn all(&self, group: &str, kind: &str) -> impl Iterator<Item = &Value> {
         let kind = self.by_kind.get(&(group.to_owned(), kind.to_owned()));
-        kind.into_iter().flat_map(BTreeMap::values)
+        kind.into_iter().flat_map(|kind| kind.values())
     }
 
     /// Takes an object out.
     pub fn remove(&mut self, group: &str, kind: &str, namespace: &str, name: &str) {
         if let Some(kind) = self.by_kind.get_mut(&(group.to_owned(), kind.to_owned())) {
-            kind.remove(&(namespace.to_owned(), name.to_owned()));
+            Arc::make_mut(kind).remove(&(namespace.to_owned(), name.to_owned()));
         }
     }
 
