@@ -28,6 +28,7 @@ use queue::Queue;
 use reconcile::{ChildKey, Failure, Reconciler};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use webhooks::contract::companions::{PARENT_ANNOTATION, parent_key, split_parent_key};
 use webhooks::contract::{Companions, Concerned, Object, Read, Resource, Webhook};
@@ -80,8 +81,13 @@ impl Drop for Leading<'_> {
 /// Reconciles every parent now and whenever something changes. Dropping the future stops everything: no request is
 /// made by a task of its own.
 async fn reconcile_all<A: Api>(api: A, registry: &'static [&'static Webhook], service: &Service) {
-    let mut changes = service.caches.changes();
     let mut settings = service.settings_changed.subscribe();
+    // What is forbidden by settings that are not known yet is not done.
+    let is_unknown = !service.has_settings.load(Ordering::Acquire);
+    if is_unknown && settings.wait_for(|count| *count > 0).await.is_err() {
+        return;
+    }
+    let mut changes = service.caches.changes();
     let reconciler = Reconciler::new(
         api,
         Arc::clone(&service.caches),

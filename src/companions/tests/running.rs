@@ -12,6 +12,7 @@ use crate::server::answer::Service;
 use crate::server::metrics::{CompanionLabels, ReconcileLabels};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use webhooks::contract::{Mode, Settings};
 
@@ -278,6 +279,24 @@ fn a_child_that_is_refused_backs_off_alone() {
             (stage.companions("failed"), stage.companions("in_step")),
             (0, 41)
         );
+    }));
+}
+
+#[test]
+fn nothing_is_done_before_the_settings_are_known() {
+    let stage = Stage::new();
+    stage.service.has_settings.store(false, Ordering::Release);
+    stage.state(|state| put_gadget(state, "p", 2, 1, true));
+    block_on(stage.lead(async {
+        assert_eq!(stage.rest().await, 0);
+        // As a rule that is off at first sight: what it would bring never comes.
+        stage.set_mode(Mode::Off);
+        stage.service.has_settings.store(true, Ordering::Release);
+        assert_eq!(stage.rest().await, 0);
+        stage.set_mode(Mode::Enforce);
+        stage
+            .until("all are there", |state| count(state, "Cog") == 2)
+            .await;
     }));
 }
 
