@@ -515,6 +515,11 @@ pub fn lives_and_dies(assets: &Path) {
         !success && stderr.contains("spec.application.kind")
     };
     eventually("it guards", refused);
+    // A watch that was begun again while the CRDs were changed may be a moment behind.
+    eventually("it knows of the successor", || {
+        let delete = ["delete", LEGACY, "gizmo", "--dry-run=server"];
+        this.plane.kubectl_with(&delete, "").0
+    });
     this.plane.kubectl(&["delete", LEGACY, "gizmo"]);
     this.plane.apply(&gizmo());
     let log = service.log_text();
