@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Carries a v0.38/v0.39 cluster over to the package-based platform: checks tools, shows the plan, asks, applies, verifies.
+# Carries a v0.38/v0.39 cluster over to the package-based platform: shows the plan, asks, applies, verifies.
 # Arguments are handed on to `cozystack-webhook migrate apply`, but for --yes, which answers the question.
 # --backup (or BACKUP) names the backup file (default: cozystack-backup-<time>.json here); COZYSTACK_WEBHOOK the program.
 set -euo pipefail

@@ -32,7 +32,7 @@ const PROGRESS: Duration = Duration::from_secs(2);
 ///
 /// `plan` says what would be written, what needs a decision, and what upstream's own migrations will do; `apply` backs up
 /// and writes, and may be run again after anything that stopped it; `verify` looks whether all is well; `rollback` takes
-/// everything back. Nothing that was there before is deleted, unless
+/// back what was written and nobody has changed since. Nothing that was there before is deleted, unless
 /// `--delete-legacy` asks for it.
 #[derive(Args)]
 pub struct Arguments {
@@ -48,7 +48,7 @@ enum Command {
     Apply(ApplyArguments),
     /// Look whether everything is done and nothing lost.
     Verify(VerifyArguments),
-    /// Take back what `apply` has written: what was made goes, what was changed is as it was.
+    /// Take back what `apply` has written; what others have changed since stays, and is named.
     Rollback(RollbackArguments),
 }
 

@@ -407,6 +407,29 @@ mod tests {
         }
     }
 
+    /// At each place of strings that are shorter and longer than what is looked at in one step, in values and in names.
+    #[test]
+    fn no_byte_of_a_string_is_passed_over() {
+        for length in 0..20 {
+            for at in 0..=length {
+                for odd in [
+                    "\u{0}", "\u{1}", "\n", "\u{1f}", " ", "\u{7f}", "\u{e9}", "\\", "\\x",
+                    "\\u12g4", "\\n", "\"",
+                ] {
+                    let (begin, end) = ("a".repeat(at), "b".repeat(length - at));
+                    for text in [
+                        format!("\"{begin}{odd}{end}\""),
+                        format!("{{\"{begin}{odd}{end}\": 1}}"),
+                        format!("[\"{begin}{odd}{end}\", \"and more of it\"]"),
+                    ] {
+                        let expected = serde_json::from_str::<IgnoredAny>(&text).is_ok();
+                        assert_eq!(is_json(&text), expected, "{text:?}");
+                    }
+                }
+            }
+        }
+    }
+
     #[test]
     fn the_visitor_takes_what_it_wants() {
         let text = json!({"a": {"b": [1, {"c": "}"}]}, "d": "x", "e": 5}).to_string();
