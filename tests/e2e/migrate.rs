@@ -586,6 +586,15 @@ data: {{globalAppTopologySpreadConstraints: \"{text}\"}}
         "{said}"
     );
 
+    // Of one definition nothing is left but what the migration has made.
+    let mut kept: Value =
+        serde_json::from_str(&std::fs::read_to_string(backup(&cluster)).unwrap()).unwrap();
+    let items = kept["items"].as_array_mut().unwrap();
+    items.retain(|item| {
+        item["kind"] != "CozystackResourceDefinition" || item["metadata"]["name"] != "beacon"
+    });
+    std::fs::write(backup(&cluster), kept.to_string()).unwrap();
+
     let said = migrate(&cluster, "rollback");
     assert!(
         said.contains(
@@ -593,6 +602,13 @@ data: {{globalAppTopologySpreadConstraints: \"{text}\"}}
         ),
         "{said}"
     );
+    assert!(
+        said.contains(
+            "ApplicationDefinition beacon: there is no legacy definition beacon any more: it stays"
+        ),
+        "{said}"
+    );
+    before.remove(&format!("{} null/\"beacon\"", KINDS[3]));
     before.remove("helmreleases \"cozy-system\"/\"cozystack-resource-definition-crd\"");
     let gizmo = before
         .get_mut("helmreleases \"tenant-root\"/\"gizmo-one\"")
@@ -607,7 +623,12 @@ data: {{globalAppTopologySpreadConstraints: \"{text}\"}}
         }
         state
     };
-    assert_eq!(without_notes(state(&cluster)), without_notes(before));
+    let mut back = state(&cluster);
+    assert!(
+        back.remove(&format!("{} null/\"beacon\"", KINDS[2]))
+            .is_some()
+    );
+    assert_eq!(without_notes(back), without_notes(before));
     assert!(!backup(&cluster).exists());
 }
 
