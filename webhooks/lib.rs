@@ -20,6 +20,7 @@
 
 pub mod application_definition;
 pub mod application_values;
+pub mod cel;
 pub mod charts;
 pub mod contract;
 pub mod cozystack_resource_definition;

@@ -21,7 +21,8 @@ mod view;
 
 pub use component::{Component, OwnSchema, Values};
 pub use range::{is_compatible, is_version};
-pub use text::Text;
+pub use text::{Piece, Shown, Text};
+pub use view::View;
 
 use crate::contract::{Cause, FieldPath, Violation};
 use coalesce::{Mismatch, Table, Tree};

@@ -67,9 +67,31 @@ impl<'a> Text<'a> {
         }
     }
 
+    /// Takes a text apart, its numbers as Kubernetes holds them: `1.0` stays a float.
+    ///
+    /// # Errors
+    /// See [`Text::read`].
+    pub fn read_exact(text: &'a str) -> Result<Text<'a>, serde_json::Error> {
+        let mut builder = Builder::new(as_written);
+        match builder.take(&mut Cursor::new(text), 0) {
+            Some(()) => Ok(builder.text),
+            None => {
+                let mut builder = Builder::new(as_written);
+                let mut deserializer = serde_json::Deserializer::from_str(text);
+                let level = Level {
+                    builder: &mut builder,
+                    depth: 0,
+                };
+                level.deserialize(&mut deserializer)?;
+                deserializer.end()?;
+                Ok(builder.text)
+            }
+        }
+    }
+
     /// What comes; none where a closer look is due.
     pub fn take(cursor: &mut Cursor<'a>) -> Option<Text<'a>> {
-        let mut builder = Builder::new();
+        let mut builder = Builder::new(super::go_number);
         builder.take(cursor, 0)?;
         Some(builder.text)
     }
@@ -94,6 +116,23 @@ impl<'a> Text<'a> {
     pub fn parts(&self) -> usize {
         self.parts.len()
     }
+}
+
+/// What a value is, without what is in it.
+#[derive(Debug, Clone, Copy)]
+pub enum Shown<'a> {
+    /// `null`.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A number.
+    Number(&'a Number),
+    /// A text.
+    String(&'a str),
+    /// A list.
+    List,
+    /// A map.
+    Map,
 }
 
 /// A place in a text.
@@ -134,6 +173,49 @@ impl<'a> Piece<'a> {
             text: self.text,
             places: places.unwrap_or_default(),
         }
+    }
+
+    /// What it is.
+    #[must_use]
+    pub fn shown(self) -> Shown<'a> {
+        match self.what() {
+            What::Null => Shown::Null,
+            What::Bool(is) => Shown::Bool(*is),
+            What::Number(number) => Shown::Number(number),
+            What::String(text) => Shown::String(text),
+            What::List(_) => Shown::List,
+            What::Map(_) => Shown::Map,
+        }
+    }
+
+    /// How many items or members it has.
+    #[must_use]
+    pub fn len(self) -> usize {
+        self.inner().len()
+    }
+
+    /// Whether it has none.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    /// An item of a list.
+    #[must_use]
+    pub fn item(self, at: usize) -> Option<Piece<'a>> {
+        self.inner().nth(at).map(|(_, item)| item)
+    }
+
+    /// A member of a map.
+    #[must_use]
+    pub fn member(self, name: &str) -> Option<Piece<'a>> {
+        self.inner().find(name)
+    }
+
+    /// The members of a map, in the order of their names.
+    #[must_use]
+    pub fn members(self) -> impl ExactSizeIterator<Item = (&'a str, Piece<'a>)> {
+        self.inner()
     }
 
     /// An address that no other part has.
@@ -200,6 +282,11 @@ impl<'a> Iterator for Inner<'a> {
         Some((&part.name, piece))
     }
 
+    fn nth(&mut self, at: usize) -> Option<Self::Item> {
+        self.places = self.places.get(at..).unwrap_or_default();
+        self.next()
+    }
+
     fn size_hint(&self) -> (usize, Option<usize>) {
         (self.places.len(), Some(self.places.len()))
     }
@@ -207,7 +294,12 @@ impl<'a> Iterator for Inner<'a> {
 
 impl ExactSizeIterator for Inner<'_> {}
 
-fn number(text: &str) -> Option<Number> {
+/// A number as it stands there.
+fn as_written(number: Number) -> Number {
+    number
+}
+
+fn number(text: &str, held: fn(Number) -> Number) -> Option<Number> {
     let digits = text.strip_prefix('-').unwrap_or(text);
     let is_small =
         text.len() <= SMALL_NUMBER_MAX_BYTES && digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -215,7 +307,7 @@ fn number(text: &str) -> Option<Number> {
         return text.parse::<i64>().ok().map(Number::from);
     }
     let number: Number = serde_json::from_str(text).ok()?;
-    Some(super::go_number(number))
+    Some(held(number))
 }
 
 /// Puts parts together.
@@ -223,17 +315,19 @@ struct Builder<'a> {
     text: Text<'a>,
     /// What is in the lists and maps that are open.
     open: Vec<usize>,
+    /// How numbers are held.
+    held: fn(Number) -> Number,
 }
 
 impl<'a> Builder<'a> {
-    fn new() -> Builder<'a> {
+    fn new(held: fn(Number) -> Number) -> Builder<'a> {
         let text = Text {
             parts: Vec::with_capacity(USUAL_PARTS),
             places: Vec::with_capacity(USUAL_PARTS),
             depth: 0,
         };
         let open = Vec::with_capacity(USUAL_PARTS);
-        Builder { text, open }
+        Builder { text, open, held }
     }
 
     fn push(&mut self, what: What<'a>) {
@@ -325,7 +419,7 @@ impl<'a> Builder<'a> {
                     "null" => What::Null,
                     "true" => What::Bool(true),
                     "false" => What::Bool(false),
-                    text => What::Number(number(text)?),
+                    text => What::Number(number(text, self.held)?),
                 };
                 self.push(what);
             }
@@ -351,7 +445,7 @@ impl<'a> Level<'_, 'a> {
 
 impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut builder = Builder::new();
+        let mut builder = Builder::new(super::go_number);
         let level = Level {
             builder: &mut builder,
             depth: 0,
@@ -387,20 +481,22 @@ impl<'de: 'a, 'a> Visitor<'de> for Level<'_, 'a> {
     }
 
     fn visit_u64<E>(self, number: u64) -> Result<(), E> {
-        let number = super::go_number(number.into());
+        let number = (self.builder.held)(number.into());
         self.builder.push(What::Number(number));
         Ok(())
     }
 
     fn visit_i64<E>(self, number: i64) -> Result<(), E> {
-        let number = super::go_number(number.into());
+        let number = (self.builder.held)(number.into());
         self.builder.push(What::Number(number));
         Ok(())
     }
 
     fn visit_f64<E>(self, number: f64) -> Result<(), E> {
         let number = Number::from_f64(number);
-        let what = number.map_or(What::Null, |number| What::Number(super::go_number(number)));
+        let what = number.map_or(What::Null, |number| {
+            What::Number((self.builder.held)(number))
+        });
         self.builder.push(what);
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Values as schemas look at them: a tree that is built anyway, or text with a chart's defaults laid below it, without
 //! building the two together. Most values are right, and nothing more is ever made of those.
 
-use super::text::{Inner, Piece, What};
+use super::text::{Inner, Piece, Shown, What};
 use jsonschema::JsonType;
 use jsonschema::json::{Array, Json, Node, NodeIdentity, Object, SerdeJson};
 use serde_json::{Map, Number, Value};
@@ -14,16 +14,18 @@ pub(super) struct Views;
 
 /// One value of it.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum View<'a> {
+pub enum View<'a> {
+    /// In a tree.
     Value(&'a Value),
     /// The user's values over the defaults that stand at the same place.
     Text(Piece<'a>, Option<Defaults<'a>>),
+    /// The name of a member.
     Name(&'a str),
 }
 
 /// Defaults below the user's values, of a chart that has no subcharts (see `coalesce::overlaid`).
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Defaults<'a> {
+pub struct Defaults<'a> {
     members: &'a Map<String, Value>,
     is_root: bool,
 }
@@ -36,6 +38,57 @@ impl<'a> View<'a> {
             is_root: true,
         });
         View::Text(text, defaults)
+    }
+
+    /// What it is.
+    #[must_use]
+    pub fn shown(self) -> Shown<'a> {
+        match self {
+            View::Value(Value::Null) => Shown::Null,
+            View::Value(Value::Bool(is)) => Shown::Bool(*is),
+            View::Value(Value::Number(number)) => Shown::Number(number),
+            View::Value(Value::String(text)) => Shown::String(text),
+            View::Value(Value::Array(_)) => Shown::List,
+            View::Value(Value::Object(_)) => Shown::Map,
+            View::Name(name) => Shown::String(name),
+            View::Text(text, _) => text.shown(),
+        }
+    }
+
+    /// How many items or members it has.
+    #[must_use]
+    pub fn len(self) -> usize {
+        match (self.as_object(), self.as_array()) {
+            (Some(members), _) => members.len(),
+            (None, Some(items)) => items.len(),
+            (None, None) => 0,
+        }
+    }
+
+    /// Whether it has none.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    /// An item of a list.
+    #[must_use]
+    pub fn item(self, at: usize) -> Option<View<'a>> {
+        match self.as_array()? {
+            Items::Built(items) => items.get(at).map(View::Value),
+            Items::Text(mut items) => items.nth(at).map(|(_, item)| View::Text(item, None)),
+        }
+    }
+
+    /// A member of a map.
+    #[must_use]
+    pub fn member(self, name: &str) -> Option<View<'a>> {
+        self.as_object()?.find(name)
+    }
+
+    /// The members of a map, in the order of their names.
+    pub fn members(self) -> impl Iterator<Item = (&'a str, View<'a>)> {
+        self.as_object().into_iter().flat_map(|all| all.members())
     }
 }
 
@@ -194,6 +247,25 @@ fn laid<'a>(value: Piece<'a>, default: Option<&'a Value>, is_root: bool) -> Opti
     }
 }
 
+impl<'a> Members<'a> {
+    fn find(&self, key: &str) -> Option<View<'a>> {
+        match self {
+            Members::Built(members) => Map::get(members, key).map(View::Value),
+            Members::Laid(members, defaults) => match members.find(key) {
+                Some(value) => {
+                    let default = defaults.and_then(|defaults| defaults.members.get(key));
+                    laid(
+                        value,
+                        default,
+                        defaults.is_some_and(|defaults| defaults.is_root),
+                    )
+                }
+                None => defaults.and_then(|defaults| defaults.members.get(key).map(View::Value)),
+            },
+        }
+    }
+}
+
 impl<'a> Object<'a, Views> for Members<'a> {
     type Node = View<'a>;
     type MemberName = &'a str;
@@ -208,20 +280,7 @@ impl<'a> Object<'a, Views> for Members<'a> {
     }
 
     fn get(&self, key: &String) -> Option<View<'a>> {
-        match self {
-            Members::Built(members) => members.get(key).map(View::Value),
-            Members::Laid(members, defaults) => match members.find(key) {
-                Some(value) => {
-                    let default = defaults.and_then(|defaults| defaults.members.get(key));
-                    laid(
-                        value,
-                        default,
-                        defaults.is_some_and(|defaults| defaults.is_root),
-                    )
-                }
-                None => defaults.and_then(|defaults| defaults.members.get(key).map(View::Value)),
-            },
-        }
+        self.find(key)
     }
 
     fn members(&self) -> MembersIter<'a> {
