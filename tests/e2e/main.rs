@@ -19,6 +19,7 @@ mod audit;
 mod away;
 mod bridge;
 mod caches;
+mod cel;
 mod certs;
 mod chart;
 mod chart_values;
@@ -82,6 +83,10 @@ fn main() -> ExitCode {
             certs::of_others_are_respected,
         ),
         ("yaml_is_read_as_kubectl_reads_it", yaml::as_kubectl),
+        (
+            "cel_says_what_the_api_server_says",
+            cel::what_the_api_server_says,
+        ),
         (
             "values_are_judged_as_helm_judges_them",
             chart_values::as_helm,

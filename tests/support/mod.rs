@@ -4,6 +4,7 @@
 
 pub mod artifacts;
 pub mod broken;
+pub mod cel;
 pub mod flux;
 pub mod http;
 pub mod inprocess;
