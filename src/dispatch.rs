@@ -13,10 +13,11 @@ use webhooks::contract::companions::{self, parent_key};
 use webhooks::contract::verdict::WARNING_MAX_CHARS;
 use webhooks::contract::{
     ALLOW_ANNOTATION, Chart, Cluster, Conversion, Deadline, Declaration, Edit, FailurePolicy,
-    Fault, Found, Index, Mode, Mutate, Object, Operation, Read, Request, Resource,
+    Fault, Found, Index, Mode, Mutate, Object, Operation, Read, Reason, Request, Resource,
     Scope as RuleScope, Settings, Standing, Verdict, Violation, Webhook, Weight, World, edit,
 };
-use webhooks::kinds::EXTERNAL_ARTIFACTS;
+use webhooks::kinds::{EXTERNAL_ARTIFACTS, PACKAGE_POLICIES};
+use webhooks::policy::Policies;
 
 /// All warnings of an answer together, in characters: the API server drops what is beyond 4096.
 const WARNINGS_MAX_CHARS: usize = 4_000;
@@ -815,13 +816,8 @@ fn conclude(decision: &mut Decision, wire: &Wire<'_>) {
         .iter()
         .map(|found| found.violation.message())
         .collect();
-    let is_policy = decision
-        .violations
-        .iter()
-        .all(|found| found.violation.field.is_root());
-    let (code, reason, message) = if is_policy {
-        (403, "Forbidden", messages.join("; "))
-    } else {
+    let reason = status_reason(&decision.violations);
+    let (code, reason, message) = if reason == Reason::Invalid {
         let qualified = if group.is_empty() {
             kind.clone()
         } else {
@@ -832,10 +828,12 @@ fn conclude(decision: &mut Decision, wire: &Wire<'_>) {
             many => format!("[{}]", many.join(", ")),
         };
         (
-            422,
-            "Invalid",
+            reason.code(),
+            reason.as_str(),
             format!("{qualified} {name:?} is invalid: {list}"),
         )
+    } else {
+        (reason.code(), reason.as_str(), messages.join("; "))
     };
     decision.denial = Some(Denial {
         code,
@@ -845,6 +843,25 @@ fn conclude(decision: &mut Decision, wire: &Wire<'_>) {
         kind,
         name,
     });
+}
+
+/// As what all violations together are answered: as invalid where a field is wrong, else as the first of them.
+fn status_reason(violations: &[RuleViolation]) -> Reason {
+    let reason = |found: &RuleViolation| match &found.violation {
+        Violation {
+            policy: Some(policy),
+            ..
+        } => policy.reason,
+        violation if violation.field.is_root() => Reason::Forbidden,
+        _ => Reason::Invalid,
+    };
+    let is_field_wrong = violations
+        .iter()
+        .any(|found| found.violation.policy.is_none() && reason(found) == Reason::Invalid);
+    match violations.first() {
+        Some(first) if !is_field_wrong => reason(first),
+        _ => Reason::Invalid,
+    }
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
@@ -917,5 +934,13 @@ impl Cluster for Scope<'_> {
 
     fn own_schemas(&self, package: &str, component: &str) -> Vec<Arc<OwnSchema>> {
         self.inner.own_schemas(package, component)
+    }
+
+    fn policies(&self) -> Arc<Policies> {
+        if self.allows(&PACKAGE_POLICIES, None) {
+            self.inner.policies()
+        } else {
+            Arc::default()
+        }
     }
 }

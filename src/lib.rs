@@ -37,6 +37,7 @@ pub mod generate;
 pub mod manifest;
 pub mod migrate;
 pub mod offline;
+pub mod policies;
 pub mod review;
 pub mod server;
 pub mod settings;

@@ -7,6 +7,7 @@ use crate::cluster::Caches;
 use crate::crds::schema::{self, Schemas};
 use crate::dispatch::{Decision, Dispatcher, Role};
 use crate::manifest::Manifest;
+use crate::policies;
 use crate::review::admission;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -256,7 +257,7 @@ impl Judge {
             add(&mut report, &decision);
         }
         if report.allowed {
-            self.learn_schemas(question, object.as_ref());
+            self.learn_config_map(question, object.as_ref());
         }
         // No rule looks at objects of that name, or the settings have switched it off.
         if report.rules.is_empty() && report.violations.is_empty() {
@@ -314,13 +315,17 @@ impl Judge {
         )?))
     }
 
-    /// Schemas that operators write are no objects that rules look up.
-    fn learn_schemas(&self, question: &Question, object: Option<&Value>) {
+    /// Schemas and parameters that operators write are no objects that rules look up.
+    fn learn_config_map(&self, question: &Question, object: Option<&Value>) {
         let book = &self.caches.charts;
         match (object, &question.old_object) {
-            (Some(object), _) => own::take(book, object),
-            (None, Some(_)) if question.kind == "ConfigMap" => {
+            (Some(object), _) => {
+                own::take(book, object);
+                policies::take_params(&self.caches.policies, object);
+            }
+            (None, Some(old)) if question.kind == "ConfigMap" => {
                 book.put_own(&question.namespace, &question.name, Vec::new());
+                policies::drop_params(&self.caches.policies, old);
             }
             _ => {}
         }

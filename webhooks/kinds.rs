@@ -155,6 +155,25 @@ pub static PACKAGES: Read = Read {
         namespaced: false,
     },
     content: Content::Full,
+    indexes: &[&PACKAGES_ALL],
+};
+
+/// Packages under one key, which is empty: for those who have to go through all of them.
+pub static PACKAGES_ALL: Index = Index {
+    name: "all",
+    keys: |_| vec![String::new()],
+};
+
+/// Operators' policies for Packages. They are compiled beside the caches: see [`crate::contract::Cluster::policies`].
+pub static PACKAGE_POLICIES: Read = Read {
+    resource: Resource {
+        group: "policy.cozystack.io",
+        version: "v1alpha1",
+        plural: "packagepolicies",
+        kind: "PackagePolicy",
+        namespaced: false,
+    },
+    content: Content::Full,
     indexes: &[],
 };
 

@@ -30,8 +30,11 @@ pub mod kinds;
 pub mod machines;
 pub mod migration;
 pub mod package;
+pub mod package_policy;
 pub mod package_source;
 pub mod packages;
+pub mod policies;
+pub mod policy;
 pub mod platform;
 pub mod schema;
 pub mod settings;
@@ -53,7 +56,9 @@ pub static REGISTRY: &[&Webhook] = &[
     &cozystack_resource_definition::WEBHOOK,
     &helm_release_shard::WEBHOOK,
     &package::WEBHOOK,
+    &package_policy::WEBHOOK,
     &package_source::WEBHOOK,
+    &policies::WEBHOOK,
     &settings::WEBHOOK,
     &tenant_egress::WEBHOOK,
     &tenant_namespace::WEBHOOK,

@@ -6,6 +6,7 @@ use crate::charts::own;
 use crate::cluster::{self, Caches};
 use crate::manifest::{self, Manifest};
 use crate::offline::Judge;
+use crate::policies;
 use crate::settings;
 use anyhow::Context as _;
 use clap::Args;
@@ -131,7 +132,12 @@ pub async fn from_cluster(
         eprintln!("schemas in ConfigMaps are not known: {error}");
     }
     match tokio::time::timeout(SYNC_TIME, synced).await {
-        Ok(()) => Ok((caches, settings)),
+        Ok(()) => {
+            if let Err(error) = policies::of_cluster(client, namespace, &caches).await {
+                eprintln!("parameters of policies are not known: {error}");
+            }
+            Ok((caches, settings))
+        }
         Err(_) => Err(Failure::message(
             super::BROKEN,
             format!(

@@ -25,7 +25,7 @@ pub struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Install or update all four CRDs of cozystack.io.
+    /// Install or update all CRDs: four of cozystack.io, and that of policies.
     Install(InstallArguments),
     /// Remove the webhook configurations, then the conversion; all objects stay readable.
     Uninstall,

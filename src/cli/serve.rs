@@ -7,6 +7,7 @@ use crate::cluster::{self, Caches};
 use crate::companions::{self, lease::Election};
 use crate::dispatch::Dispatcher;
 use crate::manifest;
+use crate::policies;
 use crate::server::answer::Service;
 use crate::server::{self, CertificateSource, Config};
 use crate::settings;
@@ -107,6 +108,7 @@ async fn serve(arguments: &Arguments) -> Done {
         service.has_charts.store(false, Ordering::Release);
         let service = Arc::new(service);
         charts::follow::start(&client, &arguments.namespace, &service);
+        policies::start(&client, &arguments.namespace, &service);
         (Some(client), service)
     } else {
         let manifests = manifest::read(&arguments.objects)?;

@@ -3,6 +3,7 @@
 use super::Caches;
 use crate::charts::own;
 use crate::manifest::Manifest;
+use crate::policies;
 use std::sync::Arc;
 use webhooks::contract::{Object, Webhook};
 
@@ -19,6 +20,7 @@ pub fn of(registry: &[&'static Webhook], manifests: Vec<Manifest>) -> Arc<Caches
 pub fn add(caches: &Caches, manifests: Vec<Manifest>) {
     for manifest in manifests {
         own::take(&caches.charts, &manifest.value);
+        policies::take_params(&caches.policies, &manifest.value);
         let (group, kind) = (manifest.group().to_owned(), manifest.kind.clone());
         if let Some(object) = Object::of(manifest.value) {
             caches.put(&group, &kind, object);

@@ -7,12 +7,15 @@ mod table;
 mod watched;
 
 use crate::charts::Book;
+use crate::policies::Shelf;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use table::Table;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use webhooks::charts::OwnSchema;
+use webhooks::kinds::PACKAGE_POLICIES;
+use webhooks::policy::Policies;
 use webhooks::contract::{Chart, Cluster, Content, Found, Index, Object, Read, Resource, Webhook};
 
 /// How much is known of a kind.
@@ -145,6 +148,21 @@ impl Cache {
         }
     }
 
+    /// Every change from now on.
+    #[must_use]
+    pub fn changes(&self) -> UnboundedReceiver<Change> {
+        let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
+        self.add_listener(sender);
+        receiver
+    }
+
+    fn add_listener(&self, listener: UnboundedSender<Change>) {
+        self.listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(listener);
+    }
+
     /// All objects, in no order.
     #[must_use]
     pub fn objects(&self) -> Vec<Arc<Object>> {
@@ -172,6 +190,8 @@ pub struct Caches {
     by_read: Vec<(&'static Read, Arc<Cache>)>,
     /// The charts of packages, and the schemas of operators.
     pub charts: Book,
+    /// The policies of operators, compiled.
+    pub policies: Shelf,
 }
 
 impl Caches {
@@ -218,6 +238,7 @@ impl Caches {
             by_resource,
             by_read,
             charts: Book::default(),
+            policies: Shelf::default(),
         }
     }
 
@@ -231,11 +252,7 @@ impl Caches {
     pub fn changes(&self) -> UnboundedReceiver<Change> {
         let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
         for cache in self.iter() {
-            cache
-                .listeners
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(sender.clone());
+            cache.add_listener(sender.clone());
         }
         receiver
     }
@@ -263,6 +280,9 @@ impl Caches {
             let is_known = self
                 .declared(read)
                 .is_some_and(|cache| cache.knowledge() != Knowledge::Syncing);
+            // Policies are known once they are compiled.
+            let is_known = is_known
+                && (read.resource != PACKAGE_POLICIES.resource || self.policies.is_known());
             (!is_known).then_some(read.resource.plural)
         })
     }
@@ -270,6 +290,9 @@ impl Caches {
     /// Adds or replaces an object, if some rule reads its kind.
     pub fn put(&self, group: &str, kind: &str, object: Object) {
         if let Some(cache) = self.cache_of(group, kind) {
+            if *cache.resource == PACKAGE_POLICIES.resource {
+                self.policies.put(&object);
+            }
             cache.put(trimmed(object, cache.content));
         }
     }
@@ -282,6 +305,9 @@ impl Caches {
     /// Takes an object out.
     pub fn take(&self, group: &str, kind: &str, namespace: &str, name: &str) {
         if let Some(cache) = self.cache_of(group, kind) {
+            if *cache.resource == PACKAGE_POLICIES.resource {
+                self.policies.take(name);
+            }
             cache.remove(namespace, name);
         }
     }
@@ -337,5 +363,9 @@ impl Cluster for Caches {
 
     fn own_schemas(&self, package: &str, component: &str) -> Vec<Arc<OwnSchema>> {
         self.charts.own_schemas(package, component)
+    }
+
+    fn policies(&self) -> Arc<Policies> {
+        self.policies.policies()
     }
 }

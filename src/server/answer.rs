@@ -8,7 +8,7 @@ use crate::review::conversion::{self, Target};
 use crate::review::{Reply, admission};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use webhooks::contract::{Conversion, Deadline, Fault, Operation, Weight};
 
 /// What answers: rules, caches, metrics.
@@ -177,6 +177,10 @@ impl Service {
         match decided {
             Ok(decision) => {
                 let code = decision.denial.as_ref().map_or(200, |denial| denial.code);
+                // A dry run leaves no trace in any status.
+                if !request.dry_run.unwrap_or_default() {
+                    self.caches.policies.count(&decision, SystemTime::now());
+                }
                 for (rule, outcome) in &decision.rules {
                     count(rule, *outcome, code);
                 }

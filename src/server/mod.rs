@@ -573,6 +573,19 @@ async fn readyz(shared: web::Data<Shared>, request: HttpRequest) -> HttpResponse
         }
         .to_owned(),
     ));
+    let policies = &shared.service.caches.policies;
+    let held = policies.held();
+    let broken = held.iter().filter(|held| !held.violations.is_empty());
+    checks.push((
+        "policies".to_owned(),
+        policies.is_known(),
+        if policies.is_known() {
+            let broken = broken.count();
+            format!("{} compiled, {broken} do not compile", held.len() - broken)
+        } else {
+            "syncing".to_owned()
+        },
+    ));
     // What cannot be had is no reason to serve nobody.
     for line in shared.service.caches.charts.lines() {
         let detail = format!("{}: {}", line.state.as_str(), line.detail);

@@ -1,7 +1,8 @@
 //! What is known of the values of one component of a package: its chart, and schemas that operators have written.
 
 use super::schema::{Said, Schema};
-use super::text::Text;
+use super::text::{Piece, Text};
+use super::view::View;
 use super::{Chart, Compiled, Judgement, Prepared, as_go, is_known, merged};
 use crate::contract::{FieldPath, Violation};
 use serde_json::Value;
@@ -142,6 +143,20 @@ impl Component {
 }
 
 impl Component {
+    /// The values that templates get, without building them; none where subcharts have a say in them: then only
+    /// [`Component::merged`] knows.
+    #[must_use]
+    pub fn over<'a>(&'a self, values: Piece<'a>) -> Option<View<'a>> {
+        let root = &self.chart.root;
+        root.is_alone().then(|| View::over(values, &root.values))
+    }
+
+    /// The values that templates get, those of subcharts among them, unless Helm stops before it has them.
+    #[must_use]
+    pub fn merged(&self, values: &Value) -> Option<Value> {
+        self.chart.merged(values)
+    }
+
     /// Whether there is certainly nothing to be said of the values: found in microseconds, without building anything.
     /// When not, [`Component::judge`] knows more.
     #[must_use]

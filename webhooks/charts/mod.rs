@@ -192,6 +192,7 @@ impl Compiled {
                 detail: "must be an object".to_owned(),
                 insistable: false,
                 fingerprint: None,
+                policy: None,
             });
             return judgement;
         }
@@ -416,6 +417,7 @@ fn mismatch_violation(base: &FieldPath, mismatch: &Mismatch) -> Violation {
         ),
         insistable: false,
         fingerprint: None,
+        policy: None,
     }
 }
 

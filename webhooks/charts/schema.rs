@@ -306,6 +306,7 @@ impl Finding {
                 detail: detail.into(),
                 insistable: false,
                 fingerprint: None,
+                policy: None,
             },
             alternatives: Vec::new(),
         }

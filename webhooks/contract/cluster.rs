@@ -4,6 +4,7 @@ use super::companions::FIELD_MANAGER;
 use super::declaration::Resource;
 use super::packed;
 use crate::charts::{Component, OwnSchema};
+use crate::policy::Policies;
 use serde::Deserialize;
 use serde_json::Value;
 use std::borrow::Cow;
@@ -208,5 +209,10 @@ pub trait Cluster: Send + Sync {
     fn own_schemas(&self, package: &str, component: &str) -> Vec<Arc<OwnSchema>> {
         let _ = (package, component);
         Vec::new()
+    }
+
+    /// The policies that operators have written for Packages. Asking for them is reading PackagePolicies.
+    fn policies(&self) -> Arc<Policies> {
+        Arc::default()
     }
 }

@@ -31,7 +31,7 @@ pub use json::{Json, Outline};
 pub use nearest::nearest;
 pub use request::{Deadline, Request, User};
 pub use settings::{RuleSettings, Setting, SettingKind, Settings};
-pub use verdict::{Cause, Verdict, Violation};
+pub use verdict::{ByPolicy, Cause, Reason, Verdict, Violation};
 pub use version::Version;
 
 /// The writer's way to insist: a list of rule ids, separated by commas.

@@ -48,6 +48,61 @@ impl Cause {
     }
 }
 
+/// As what a refusal by an operator's policy is answered: the reasons of ValidatingAdmissionPolicy.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// 401
+    Unauthorized,
+    /// 403
+    Forbidden,
+    /// 422
+    #[default]
+    Invalid,
+    /// 413
+    RequestEntityTooLarge,
+}
+
+impl Reason {
+    /// All of them.
+    pub const ALL: [Reason; 4] = [
+        Reason::Unauthorized,
+        Reason::Forbidden,
+        Reason::Invalid,
+        Reason::RequestEntityTooLarge,
+    ];
+
+    /// The name on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::Unauthorized => "Unauthorized",
+            Reason::Forbidden => "Forbidden",
+            Reason::Invalid => "Invalid",
+            Reason::RequestEntityTooLarge => "RequestEntityTooLarge",
+        }
+    }
+
+    /// The HTTP code.
+    #[must_use]
+    pub fn code(self) -> u16 {
+        match self {
+            Reason::Unauthorized => 401,
+            Reason::Forbidden => 403,
+            Reason::Invalid => 422,
+            Reason::RequestEntityTooLarge => 413,
+        }
+    }
+}
+
+/// The operator's policy that refuses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ByPolicy {
+    /// Its name.
+    pub name: String,
+    /// As what it refuses.
+    pub reason: Reason,
+}
+
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Violation {
@@ -64,6 +119,8 @@ pub struct Violation {
     pub insistable: bool,
     /// Tells what stands at the field where `found` does not tell it whole: another value there is another sin.
     pub fingerprint: Option<u64>,
+    /// Set where an operator's policy refuses.
+    pub policy: Option<Box<ByPolicy>>,
 }
 
 impl Violation {
@@ -80,6 +137,7 @@ impl Violation {
             detail: detail.into(),
             insistable: false,
             fingerprint: None,
+            policy: None,
         }
     }
 
@@ -171,6 +229,14 @@ impl Violation {
     #[must_use]
     pub fn policy(message: impl Into<String>) -> Violation {
         Violation::new(&Path::ROOT, Cause::Policy, None, message)
+    }
+
+    /// A refusal by an operator's policy, in his words.
+    #[must_use]
+    pub fn by_policy(path: &Path<'_>, message: impl Into<String>, policy: ByPolicy) -> Violation {
+        let mut violation = Violation::new(path, Cause::Policy, None, message);
+        violation.policy = Some(Box::new(policy));
+        violation
     }
 
     /// The same violation, of just that value: it is no old sin once something else stands there.

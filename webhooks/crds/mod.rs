@@ -1,4 +1,4 @@
-//! The CustomResourceDefinitions of the cozystack.io group, as data.
+//! The CustomResourceDefinitions of the platform's group and of policies, as data.
 //!
 //! The legacy kind's file holds its storage version alone: its second version has the spec of
 //! ApplicationDefinition and is made from that one's schema, so that the two cannot drift.
@@ -24,7 +24,7 @@ pub struct BorrowedVersion {
 }
 
 /// All of them, lenders first.
-pub static CRDS: [Crd; 4] = [
+pub static CRDS: [Crd; 5] = [
     Crd {
         plural: "applicationdefinitions",
         yaml: include_str!("applicationdefinitions.yaml"),
@@ -46,6 +46,11 @@ pub static CRDS: [Crd; 4] = [
     Crd {
         plural: "packagesources",
         yaml: include_str!("packagesources.yaml"),
+        borrowed_version: None,
+    },
+    Crd {
+        plural: "packagepolicies",
+        yaml: include_str!("packagepolicies.yaml"),
         borrowed_version: None,
     },
 ];

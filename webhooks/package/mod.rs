@@ -123,7 +123,7 @@ impl Validate for Package {
 }
 
 /// Where a component of the Package stands: `spec.components.gizmo`, in brackets where a dot would be misread.
-fn component_path<'p>(components: &'p Path<'p>, name: &'p str) -> Path<'p> {
+pub fn component_path<'p>(components: &'p Path<'p>, name: &'p str) -> Path<'p> {
     let is_plain = name
         .bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
