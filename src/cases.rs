@@ -5,7 +5,7 @@
 //!                       convertTo, objects                          (conversion)
 //!        cluster.yaml   optional: the objects around, and the settings
 //!        charts/        optional: the charts of their packages, by the paths of their components
-//!        expect.yaml    allowed, code, reason, message, causes, warnings, patch, object, companions
+//!        expect.yaml    allowed, code, reason, message, causes, warnings, auditAnnotations, patch, object, companions
 //!                       objects, or failure
 //! ```
 
@@ -115,6 +115,8 @@ struct ExpectFile {
     causes: Vec<Cause>,
     #[serde(default)]
     warnings: Vec<String>,
+    /// Those of the rules, where they are told; what every denial has is left out.
+    audit_annotations: Option<Map<String, Value>>,
     #[serde(default)]
     patch: Vec<Value>,
     object: Option<Value>,
@@ -400,6 +402,14 @@ impl Run<'_> {
             }
             found.warnings.push(warning.clone());
         }
+        let audit = response["auditAnnotations"]
+            .as_object()
+            .into_iter()
+            .flatten();
+        let own =
+            audit.filter(|(key, _)| !matches!(key.as_str(), "rule" | "decision" | "revision"));
+        let own = own.map(|(key, value)| (key.clone(), value.clone()));
+        found.audit.extend(own);
         if response["allowed"] != json!(true) {
             found
                 .status
@@ -474,6 +484,9 @@ impl Run<'_> {
                 .push(format!("unexpected cause: {extra:?}"));
         }
         self.expect("warnings", &json!(found.warnings), &json!(expect.warnings));
+        if let Some(audit) = &expect.audit_annotations {
+            self.expect("auditAnnotations", &json!(found.audit), &json!(audit));
+        }
         self.expect("patch", &json!(found.patch), &json!(expect.patch));
         if let (Some(wanted), Some(object)) = (&expect.object, object) {
             self.expect("object", object, wanted);
@@ -641,5 +654,6 @@ fn changed(before: &Value, after: &Value) -> Vec<String> {
 struct Found {
     status: Option<Value>,
     warnings: Vec<Value>,
+    audit: Map<String, Value>,
     patch: Vec<json_patch::PatchOperation>,
 }

@@ -1,6 +1,7 @@
 //! A cluster in memory, for the rules' own tests.
 
 use crate::contract::{Cluster, Content, Found, Index, Object, Read};
+use crate::policy::Policies;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,6 +10,8 @@ use std::sync::Arc;
 #[derive(Default, Clone)]
 pub struct Around {
     objects: BTreeMap<(&'static str, String, String), Arc<Object>>,
+    /// The policies in force.
+    pub policies: Arc<Policies>,
 }
 
 impl Around {
@@ -47,5 +50,9 @@ impl Cluster for Around {
             total: all.len(),
             first: all.into_iter().take(limit).collect(),
         }
+    }
+
+    fn policies(&self) -> Arc<Policies> {
+        Arc::clone(&self.policies)
     }
 }

@@ -14,9 +14,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use table::Table;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use webhooks::charts::OwnSchema;
+use webhooks::contract::{Chart, Cluster, Content, Found, Index, Object, Read, Resource, Webhook};
 use webhooks::kinds::PACKAGE_POLICIES;
 use webhooks::policy::Policies;
-use webhooks::contract::{Chart, Cluster, Content, Found, Index, Object, Read, Resource, Webhook};
 
 /// How much is known of a kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,8 +16,27 @@ use std::sync::Arc;
 const REASON_MAX_CHARS: usize = 1_000;
 /// Names that CEL keeps for itself: none of them can be read as a field.
 const RESERVED: [&str; 21] = [
-    "true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function",
-    "if", "import", "let", "loop", "package", "namespace", "return", "var", "void", "while",
+    "true",
+    "false",
+    "null",
+    "in",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+    "var",
+    "void",
+    "while",
 ];
 
 /// What becomes of a Package when an expression cannot be evaluated.
@@ -87,21 +106,38 @@ pub struct ParamRef {
     pub is_optional: bool,
 }
 
-/// Which variables its expressions read: nothing else is looked up.
-#[derive(Debug, Default, Clone, Copy)]
+/// What its expressions read: nothing else is looked up.
+#[derive(Debug, Default)]
 pub struct Uses {
-    pub request: bool,
-    pub source: bool,
-    pub packages: bool,
-    pub values: bool,
-    pub old_values: bool,
-    /// The object before or after as a whole, beside what makes a component.
-    pub objects: bool,
-    /// `metadata.labels` of them.
+    variables: Vec<&'static str>,
+    /// `metadata.labels` before or after the change.
     pub labels: bool,
-    /// `metadata.annotations` of them.
+    /// `metadata.annotations` before or after the change.
     pub annotations: bool,
 }
+
+impl Uses {
+    /// Whether they use a variable.
+    pub fn has(&self, variable: &str) -> bool {
+        self.variables.contains(&variable)
+    }
+
+    /// Whether they look at more of the Package than at a component.
+    pub fn has_object(&self) -> bool {
+        self.has("object") || self.has("oldObject")
+    }
+}
+
+/// Variables that are looked up, or taken apart, only where they are used.
+const LOOKED_UP: [&str; 7] = [
+    "object",
+    "oldObject",
+    "request",
+    "source",
+    "packages",
+    "values",
+    "oldValues",
+];
 
 /// A policy.
 #[derive(Debug)]
@@ -142,7 +178,9 @@ impl Policy {
         let has_components = matching.is_about_components();
         let param_ref = compiler.param_ref(spec);
         let mut environment = environment(has_components, param_ref.is_some());
-        let conditions = compiler.conditions(spec, &environment);
+        let before = environment.clone();
+        let before = before.advising("variables", "matchConditions are evaluated before them");
+        let conditions = compiler.conditions(spec, &before);
         let variables = compiler.variables(spec, &mut environment);
         let validations = compiler.validations(spec, &environment);
         let annotations = compiler.annotations(spec, &environment);
@@ -258,25 +296,37 @@ fn environment(has_components: bool, has_params: bool) -> Environment {
 }
 
 fn uses(policy: &Policy) -> Uses {
-    let mut uses = Uses::default();
+    let is_used = |variable: &str| {
+        let mut expressions = policy.expressions();
+        expressions.any(|expression| expression.program.uses(variable))
+    };
+    let mut uses = Uses {
+        variables: LOOKED_UP.into_iter().filter(|name| is_used(name)).collect(),
+        ..Uses::default()
+    };
     for expression in policy.expressions() {
         let program = &expression.program;
-        uses.request |= program.uses("request");
-        uses.source |= program.uses("source");
-        uses.packages |= program.uses("packages");
-        uses.values |= program.uses("values");
-        uses.old_values |= program.uses("oldValues");
         for object in ["object", "oldObject"] {
             if !program.uses(object) {
                 continue;
             }
-            uses.objects = true;
-            for read in program.reads() {
-                let whole = |path: &str| read == object || *read == format!("{object}.{path}");
-                let metadata = whole("metadata");
-                let below = |member: &str| read.starts_with(&format!("{object}.metadata.{member}"));
-                uses.labels |= metadata || below("labels");
-                uses.annotations |= metadata || below("annotations");
+            let root = format!("{object}.");
+            let reads = program.reads();
+            // The way to what is read further down is not read itself.
+            let is_way = |path: &str| {
+                let below = format!("{path}.");
+                reads.iter().any(|read| read.starts_with(&below))
+            };
+            let mut ends = reads
+                .iter()
+                .filter(|read| !is_way(read))
+                .filter_map(|read| read.strip_prefix(&root));
+            // What is taken as a whole need not be among what is read of it.
+            let first = ends.next().unwrap_or_default();
+            for end in std::iter::once(first).chain(ends) {
+                let is_all = matches!(end, "" | "metadata");
+                uses.labels |= is_all || end.starts_with("metadata.labels");
+                uses.annotations |= is_all || end.starts_with("metadata.annotations");
             }
         }
     }
@@ -297,7 +347,9 @@ fn reason(violations: &[Violation]) -> Option<String> {
 fn is_identifier(text: &str) -> bool {
     let is_letter = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
     text.bytes().next().is_some_and(is_letter)
-        && text.bytes().all(|byte| is_letter(byte) || byte.is_ascii_digit())
+        && text
+            .bytes()
+            .all(|byte| is_letter(byte) || byte.is_ascii_digit())
         && !RESERVED.contains(&text)
 }
 
@@ -308,13 +360,20 @@ struct Compiler {
 }
 
 /// The items of a list of the spec, as many as the CRD lets in.
-fn items<'a>(spec: &'a Value, member: &str, most: usize) -> impl Iterator<Item = (usize, &'a Value)> {
+fn items<'a>(
+    spec: &'a Value,
+    member: &str,
+    most: usize,
+) -> impl Iterator<Item = (usize, &'a Value)> {
     let list = spec.get(member).and_then(Value::as_array);
     list.into_iter().flatten().take(most).enumerate()
 }
 
 fn text<'a>(value: &'a Value, member: &str) -> &'a str {
-    value.get(member).and_then(Value::as_str).unwrap_or_default()
+    value
+        .get(member)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
 impl Compiler {
@@ -351,7 +410,6 @@ impl Compiler {
             return None;
         }
         let cost = program.cost();
-        self.cost = self.cost.saturating_add(cost);
         if cost > EXPRESSION_COST_MAX {
             let detail = format!(
                 "is estimated to cost {cost} steps; it may cost {EXPRESSION_COST_MAX}: go through fewer lists within lists"
@@ -359,6 +417,7 @@ impl Compiler {
             self.refuse(Violation::invalid(path, source, detail));
             return None;
         }
+        self.cost = self.cost.saturating_add(cost);
         Some(Expression {
             path: path.to_field(),
             source: source.to_owned(),
@@ -457,8 +516,7 @@ impl Compiler {
             let path = path.index(at);
             let source = text(item, "expression");
             let expression_path = path.member("expression");
-            let expression =
-                self.expression(&expression_path, source, environment, &[Type::Bool]);
+            let expression = self.expression(&expression_path, source, environment, &[Type::Bool]);
             let message = item.get("message").and_then(Value::as_str);
             self.check_message(&path, message, source);
             let message_expression = item.get("messageExpression").and_then(Value::as_str);
@@ -467,7 +525,9 @@ impl Compiler {
                 self.expression(&path, source, environment, &[Type::String])
             });
             let reason = text(item, "reason");
-            let reason = Reason::ALL.into_iter().find(|known| known.as_str() == reason);
+            let reason = Reason::ALL
+                .into_iter()
+                .find(|known| known.as_str() == reason);
             validations.extend(expression.map(|expression| Validation {
                 expression,
                 message: message.unwrap_or_default().trim().to_owned(),
@@ -488,11 +548,9 @@ impl Compiler {
                 message,
                 "must say something where it is given",
             )),
-            Some(message) if has_breaks(message) => self.refuse(Violation::invalid(
-                &path,
-                message,
-                "must be one line",
-            )),
+            Some(message) if has_breaks(message) => {
+                self.refuse(Violation::invalid(&path, message, "must be one line"));
+            }
             None if has_breaks(expression) => self.refuse(Violation::required(
                 &path,
                 "the expression has line breaks and cannot stand for a message",

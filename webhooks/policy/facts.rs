@@ -251,15 +251,17 @@ impl<'r> Facts<'r> {
         let piece: Piece<'e> = match written {
             None | Some(Value::Null) => self.nothing.root(),
             Some(Value::Map(Map::Node(Node::Piece(piece)))) => piece,
-            Some(Value::Map(Map::Node(Node::Json(json, _)))) => match side.texts.piece(json.get()) {
-                Some(piece) => piece,
-                None => {
-                    return Err(Unbound::Failed(format!(
-                        "the values of {} cannot be read",
-                        part.name
-                    )));
+            Some(Value::Map(Map::Node(Node::Json(json, _)))) => {
+                match side.texts.piece(json.get()) {
+                    Some(piece) => piece,
+                    None => {
+                        return Err(Unbound::Failed(format!(
+                            "the values of {} cannot be read",
+                            part.name
+                        )));
+                    }
                 }
-            },
+            }
             Some(other) => return Ok(other),
         };
         let Chart::Known(chart) = self.chart(side, part) else {
@@ -282,7 +284,7 @@ impl<'r> Facts<'r> {
     pub(super) fn bind<'e>(
         &'e self,
         scope: &mut Scope<'e>,
-        uses: Uses,
+        uses: &Uses,
         part: Option<&'e Part>,
         params: Option<&'e Tree>,
     ) -> Result<(), Unbound> {
@@ -290,23 +292,23 @@ impl<'r> Facts<'r> {
         scope.bind("object", or_null(&self.object));
         scope.bind("oldObject", or_null(&self.old));
         scope.bind("params", params.map_or(Value::Null, Value::of_tree));
-        if uses.request {
+        if uses.has("request") {
             scope.bind("request", self.request_value());
         }
-        if uses.source {
+        if uses.has("source") {
             let source = self.source();
             let source = source.map_or(Value::Null, |source| Value::of_tree(&source.value));
             scope.bind("source", source);
         }
-        if uses.packages {
+        if uses.has("packages") {
             scope.bind("packages", Value::Map(Map::Lookup(&self.others)));
         }
         if let Some(part) = part {
             scope.bind("component", Value::String(Text::Borrowed(&part.name)));
-            if uses.values {
+            if uses.has("values") {
                 scope.bind("values", self.values(self.object.as_ref(), part)?);
             }
-            if uses.old_values {
+            if uses.has("oldValues") {
                 scope.bind("oldValues", self.values(self.old.as_ref(), part)?);
             }
         }
@@ -366,7 +368,7 @@ impl<'r> Facts<'r> {
         };
         let labels_count = policy.uses.labels || !policy.matching.selector.is_empty();
         let is_same_thing = match part {
-            Some(part) if !policy.uses.objects => {
+            Some(part) if !policy.uses.has_object() => {
                 new.variant() == old.variant() && is_same(&["spec", "components", &part.name])
             }
             _ => is_same(&["spec"]),
@@ -382,7 +384,9 @@ fn built(value: &Value<'_>) -> Tree {
     match value {
         Value::Bool(is) => Tree::Bool(*is),
         Value::Int(number) => (*number).into(),
-        Value::Double(number) => serde_json::Number::from_f64(*number).map_or(Tree::Null, Tree::Number),
+        Value::Double(number) => {
+            serde_json::Number::from_f64(*number).map_or(Tree::Null, Tree::Number)
+        }
         Value::String(text) => Tree::from(&**text),
         Value::List(list) => list.iter().map(|item| built(&item)).collect(),
         Value::Map(map) => {

@@ -84,14 +84,14 @@ impl Policy {
     ) -> Result<Vec<Ruling<'e>>, Fault> {
         if let Some(why) = self.broken() {
             let message = format!("failed to configure policy: {why}");
-            return Ok(vec![self.failed_whole("spec", message)]);
+            return Ok(vec![self.failed_whole("spec", &message)]);
         }
         if let (Some(reference), None) = (&self.param_ref, params) {
             if reference.is_optional {
                 return Ok(Vec::new());
             }
             let message = format!("no params: there is no ConfigMap {}", reference.name);
-            return Ok(vec![self.failed_whole("paramRef", message)]);
+            return Ok(vec![self.failed_whole("paramRef", &message)]);
         }
         let mut steps_left = POLICY_STEPS_MAX;
         let mut rulings = Vec::new();
@@ -115,7 +115,7 @@ impl Policy {
                 steps_left,
                 steps: steps.as_deref_mut(),
             };
-            let outcome = match facts.bind(&mut asked.scope, self.uses, part, params) {
+            let outcome = match facts.bind(&mut asked.scope, &self.uses, part, params) {
                 Ok(()) => asked.ask(),
                 Err(Unbound::Failed(message)) => {
                     asked.fail("match.components", 0, message);
@@ -133,7 +133,7 @@ impl Policy {
     }
 
     /// It fails before any expression is asked.
-    fn failed_whole<'e>(&self, rule: &str, message: String) -> Ruling<'e> {
+    fn failed_whole<'e>(&self, rule: &str, message: &str) -> Ruling<'e> {
         let mut ruling = Ruling::default();
         ruling.fail(self, rule, 0, message);
         ruling
@@ -142,8 +142,8 @@ impl Policy {
 
 impl Ruling<'_> {
     /// Something failed: the failure policy says whether that counts.
-    fn fail(&mut self, policy: &Policy, rule: &str, index: usize, message: String) {
-        let message = one_line(&message);
+    fn fail(&mut self, policy: &Policy, rule: &str, index: usize, message: &str) {
+        let message = one_line(message);
         match policy.failure_policy {
             FailurePolicy::Fail => self.refusals.push(Refusal {
                 rule: rule.to_owned(),
@@ -170,7 +170,7 @@ impl<'e> Asked<'e, '_, '_> {
     fn fail(&mut self, rule: &str, index: usize, mut message: String) {
         // Values without their defaults lack what expressions may rightly count on.
         if let Some(part) = self.ruling.part
-            && (self.policy.uses.values || self.policy.uses.old_values)
+            && (self.policy.uses.has("values") || self.policy.uses.has("oldValues"))
             && let Some(why) = self.facts.why_without_defaults(part)
         {
             let _ = write!(
@@ -179,16 +179,16 @@ impl<'e> Asked<'e, '_, '_> {
                 part.name
             );
         }
-        self.ruling.fail(self.policy, rule, index, message);
+        self.ruling.fail(self.policy, rule, index, &message);
     }
 
     fn run(&mut self, expression: &'e Expression) -> Result<Value<'e>, Failed> {
         let mut run = Run::new(Some(self.facts.request.deadline), &[]);
-        let given = expression.program.evaluate(&self.scope, &mut run);
+        let value = expression.program.evaluate(&self.scope, &mut run);
         let taken = run.steps();
         self.steps_left = self.steps_left.saturating_sub(taken);
         if let Some(steps) = self.steps.as_deref_mut() {
-            let gives = match &given {
+            let gives = match &value {
                 Ok(value) => Ok(shown(value)),
                 Err(fail) => Err(fail.to_string()),
             };
@@ -202,7 +202,7 @@ impl<'e> Asked<'e, '_, '_> {
         }
         let failed = |message: String, is_over| Failed { message, is_over };
         let source = cut(&expression.source, SHOWN_EXPRESSION_MAX_CHARS);
-        match given {
+        match value {
             Ok(_) if self.steps_left == 0 => Err(failed(
                 format!("the policy takes more than {POLICY_STEPS_MAX} steps"),
                 true,
@@ -343,9 +343,8 @@ impl<'e> Asked<'e, '_, '_> {
                         return Ok(text.to_owned());
                     }
                 }
-                Ok(_) => {}
                 Err(failed) if failed.is_over => return Err(failed),
-                Err(_) => {}
+                Ok(_) | Err(_) => {}
             }
         }
         if !validation.message.is_empty() {

@@ -241,7 +241,12 @@ fn selector(packages: &Value, path: &Path<'_>, violations: &mut Vec<Violation>) 
     let mut requirements = Vec::new();
     let expressions_path = path.member("matchExpressions");
     let expressions = given.get("matchExpressions").and_then(Value::as_array);
-    for (at, expression) in expressions.into_iter().flatten().take(ITEMS_MAX).enumerate() {
+    for (at, expression) in expressions
+        .into_iter()
+        .flatten()
+        .take(ITEMS_MAX)
+        .enumerate()
+    {
         let path = expressions_path.index(at);
         let text = |member: &str| expression.get(member).and_then(Value::as_str);
         let key = text("key").unwrap_or_default();

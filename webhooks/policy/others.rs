@@ -104,10 +104,7 @@ fn shown(object: &Object) -> Value<'_> {
     let components = components.and_then(Tree::as_object).into_iter().flatten();
     let values = components.filter_map(|(name, component)| {
         let values = component.get("values")?;
-        Some((
-            Value::String(Text::Borrowed(name)),
-            Value::of_tree(values),
-        ))
+        Some((Value::String(Text::Borrowed(name)), Value::of_tree(values)))
     });
     let fields = vec![
         ("variant", Value::String(Text::Borrowed(package.variant()))),
@@ -124,5 +121,6 @@ fn is_ready(object: &Object) -> bool {
         let text = condition.get(member).and_then(Tree::as_str);
         text.unwrap_or_default().to_owned()
     };
-    conditions.any(|condition| text(condition, "type") == "Ready" && text(condition, "status") == "True")
+    conditions
+        .any(|condition| text(condition, "type") == "Ready" && text(condition, "status") == "True")
 }
