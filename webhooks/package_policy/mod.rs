@@ -90,11 +90,6 @@ pub static WEBHOOK: Webhook = Webhook {
                 says: "Required value",
                 fix: "Give it.",
             },
-            Refusal {
-                field: "",
-                says: "the object is not readable",
-                fix: "Send valid JSON.",
-            },
         ]],
     },
     validate: Some(&PackagePolicy),
