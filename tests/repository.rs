@@ -362,5 +362,5 @@ fn the_help_names_the_exit_codes() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("Exit codes: 0 fine; 1 violations"), "{text}");
     let crds: Vec<Value> = cozystack_webhook::crds::bare(REGISTRY).unwrap();
-    assert_eq!(crds.len(), 4);
+    assert_eq!(crds.len(), 5);
 }
