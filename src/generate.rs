@@ -14,6 +14,7 @@ use webhooks::contract::{
     ALLOW_ANNOTATION, Declaration, MatchCondition, Operation, Resource, Scope, Settings, Webhook,
 };
 use webhooks::cozystack_resource_definition::bridge::{DISABLED_ANNOTATION, SOURCE_UID_ANNOTATION};
+use webhooks::kinds::PACKAGE_POLICIES;
 use webhooks::virtual_machine_service::FQDN_ANNOTATION;
 
 /// Verbs for kinds that rules read.
@@ -235,6 +236,13 @@ pub fn rbac(registry: &[&'static Webhook], target: &Target) -> Vec<Value> {
                 .or_default()
                 .extend(READ_VERBS.into_iter().chain(WRITE_VERBS));
         }
+    }
+    let policies = &PACKAGE_POLICIES.resource;
+    if verbs.contains_key(&(policies.group, policies.plural)) {
+        verbs
+            .entry((policies.group, "packagepolicies/status"))
+            .or_default()
+            .insert("update");
     }
     verbs
         .entry(("events.k8s.io", "events"))

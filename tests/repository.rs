@@ -271,8 +271,8 @@ fn the_readme_lists_every_rule() {
 fn metrics_and_events_are_documented() {
     use cozystack_webhook::events::Reason;
     use cozystack_webhook::server::metrics::{
-        CacheLabels, CompanionLabels, ConversionLabels, Metrics, ReconcileLabels, RefusalLabels,
-        ReviewLabels, SchemaLabels,
+        CacheLabels, CompanionLabels, ConversionLabels, DenialLabels, Metrics, PolicyLabels,
+        ReconcileLabels, RefusalLabels, ReviewLabels, SchemaLabels,
     };
     let docs = std::fs::read_to_string(root().join("docs/operations.md")).unwrap();
     let documented: std::collections::BTreeSet<&str> = docs
@@ -317,6 +317,14 @@ fn metrics_and_events_are_documented() {
             state: "ready",
         })
         .set(1);
+    metrics
+        .policies
+        .get_or_create(&PolicyLabels { state: "compiled" })
+        .set(1);
+    metrics
+        .policy_denials
+        .get_or_create(&DenialLabels { dry_run: "false" })
+        .inc();
     metrics
         .kind_absent
         .get_or_create(&CacheLabels { resource: "x" })

@@ -22,6 +22,9 @@ use tokio::task::JoinHandle;
 use webhooks::REGISTRY;
 use webhooks::contract::Settings;
 
+/// What is still to be written when the end comes is given this long.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
 /// Answer the API server.
 ///
 /// Four ports: admission and conversion with TLS, probes (/healthz, /readyz?verbose) and metrics (/metrics) without.
@@ -133,6 +136,9 @@ async fn serve(arguments: &Arguments) -> Done {
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
         .map_err(Failure::broken)?;
     let running = server::start(&config, Arc::clone(&service)).map_err(Failure::broken)?;
+    let counted = client
+        .clone()
+        .map(|client| (client, Arc::clone(&service.caches)));
     let engine = client.map(|client| start_engine(client, arguments, service));
     let addresses = running.addresses;
     tracing::info!(
@@ -155,6 +161,11 @@ async fn serve(arguments: &Arguments) -> Done {
         }
     };
     tokio::join!(vacate, running.shutdown());
+    // What was denied until now would be forgotten.
+    if let Some((client, caches)) = counted {
+        let write = policies::status::write_all(&client, &caches, false);
+        let _ = tokio::time::timeout(LAST_WORDS, write).await;
+    }
     Ok(OK)
 }
 
@@ -165,6 +176,7 @@ fn start_engine(
     service: Arc<Service>,
 ) -> (JoinHandle<()>, Arc<Election>) {
     let identity = arguments.identity.clone().unwrap_or_else(own_name);
+    tokio::spawn(policies::status::keep(client.clone(), Arc::clone(&service)));
     tokio::spawn(settings::follow(
         client.clone(),
         arguments.namespace.clone(),

@@ -67,6 +67,7 @@ struct Leading<'a>(&'a Service);
 impl Leading<'_> {
     fn begin(service: &Service) -> Leading<'_> {
         service.metrics.leader.set(1);
+        service.leads.store(true, Ordering::Release);
         Leading(service)
     }
 }
@@ -74,6 +75,7 @@ impl Leading<'_> {
 impl Drop for Leading<'_> {
     fn drop(&mut self) {
         self.0.metrics.leader.set(0);
+        self.0.leads.store(false, Ordering::Release);
         self.0.metrics.companions.clear();
     }
 }

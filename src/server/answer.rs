@@ -1,9 +1,10 @@
 //! From path and bytes to a reply, without HTTP: what the server, the offline commands and the cases share.
 
 use super::limits;
-use super::metrics::{ConversionLabels, Metrics, RefusalLabels, ReviewLabels};
+use super::metrics::{ConversionLabels, DenialLabels, Metrics, RefusalLabels, ReviewLabels};
 use crate::cluster::Caches;
 use crate::dispatch::{Decision, Dispatcher, Entry, Outcome, RuleFault};
+use crate::policies;
 use crate::review::conversion::{self, Target};
 use crate::review::{Reply, admission};
 use std::sync::Arc;
@@ -23,6 +24,8 @@ pub struct Service {
     pub has_settings: AtomicBool,
     /// Whether the charts of the Packages that are there have been looked at, or long enough waited for.
     pub has_charts: AtomicBool,
+    /// Whether this replica keeps companions in step.
+    pub leads: AtomicBool,
     /// Counts how often other settings came into force.
     pub settings_changed: tokio::sync::watch::Sender<u64>,
 }
@@ -80,8 +83,15 @@ impl Service {
             metrics: Metrics::default(),
             has_settings: AtomicBool::new(true),
             has_charts: AtomicBool::new(true),
+            leads: AtomicBool::new(false),
             settings_changed: tokio::sync::watch::Sender::new(0),
         }
+    }
+
+    /// Whether this replica leads: what only one may write, it writes.
+    #[must_use]
+    pub fn is_leading(&self) -> bool {
+        self.leads.load(Ordering::Acquire)
     }
 
     /// What the path leads to.
@@ -177,10 +187,7 @@ impl Service {
         match decided {
             Ok(decision) => {
                 let code = decision.denial.as_ref().map_or(200, |denial| denial.code);
-                // A dry run leaves no trace in any status.
-                if !request.dry_run.unwrap_or_default() {
-                    self.caches.policies.count(&decision, SystemTime::now());
-                }
+                self.count_denials(&request, &decision);
                 for (rule, outcome) in &decision.rules {
                     count(rule, *outcome, code);
                 }
@@ -211,6 +218,23 @@ impl Service {
                 );
                 Some(reply)
             }
+        }
+    }
+
+    /// Counts what policies have denied. A dry run is counted, but leaves no trace in their status.
+    fn count_denials(&self, request: &admission::Request<'_>, decision: &Decision) {
+        let policies = policies::denying(decision);
+        if policies.is_empty() {
+            return;
+        }
+        let is_dry_run = request.dry_run.unwrap_or_default();
+        let dry_run = if is_dry_run { "true" } else { "false" };
+        self.metrics
+            .policy_denials
+            .get_or_create(&DenialLabels { dry_run })
+            .inc_by(policies.len() as u64);
+        if !is_dry_run {
+            self.caches.policies.count(&policies, SystemTime::now());
         }
     }
 

@@ -55,6 +55,20 @@ pub struct SchemaLabels {
     pub state: &'static str,
 }
 
+/// Operators' policies.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct PolicyLabels {
+    /// compiled or broken.
+    pub state: &'static str,
+}
+
+/// Denials by operators' policies.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct DenialLabels {
+    /// true for dry runs.
+    pub dry_run: &'static str,
+}
+
 /// Which port.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct KindLabels {
@@ -80,6 +94,10 @@ pub struct Metrics {
     pub cached_objects: Family<CacheLabels, Gauge>,
     /// Charts and operators' schemas by how far they have come.
     pub values_schemas: Family<SchemaLabels, Gauge>,
+    /// Operators' policies.
+    pub policies: Family<PolicyLabels, Gauge>,
+    /// Denials by them: one for each policy that denies a request.
+    pub policy_denials: Family<DenialLabels, Counter>,
     /// 1 for a kind whose CRD is not installed: rules take it for empty, and nothing of it is made.
     pub kind_absent: Family<CacheLabels, Gauge>,
     /// Seconds until the served certificate expires.
@@ -132,6 +150,8 @@ impl Default for Metrics {
             in_flight: Gauge::default(),
             cached_objects: Family::default(),
             values_schemas: Family::default(),
+            policies: Family::default(),
+            policy_denials: Family::default(),
             kind_absent: Family::default(),
             certificate_expiry_seconds: Gauge::default(),
             settings_invalid: Gauge::default(),
@@ -179,6 +199,7 @@ impl Default for Metrics {
             "Charts and schemas of operators that values are held against",
             metrics.values_schemas.clone(),
         );
+        metrics.register_policies(&mut registry);
         registry.register(
             "kind_absent",
             "1 for a kind whose CRD is not installed",
@@ -218,6 +239,15 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    fn register_policies(&self, registry: &mut Registry) {
+        registry.register("policies", "Operators' policies", self.policies.clone());
+        registry.register(
+            "policy_denials",
+            "Requests that operators' policies have denied, by policy and request",
+            self.policy_denials.clone(),
+        );
+    }
+
     /// Notes how long an answer took.
     pub fn observe(&self, kind: &'static str, duration: Duration) {
         self.duration

@@ -575,7 +575,7 @@ async fn readyz(shared: web::Data<Shared>, request: HttpRequest) -> HttpResponse
     ));
     let policies = &shared.service.caches.policies;
     let held = policies.held();
-    let broken = held.iter().filter(|held| !held.violations.is_empty());
+    let broken = held.iter().filter(|held| held.policy.broken().is_some());
     checks.push((
         "policies".to_owned(),
         policies.is_known(),
@@ -667,6 +667,16 @@ async fn metrics_text(shared: web::Data<Shared>) -> HttpResponse {
                 .get_or_create(&labels)
                 .set(i64::try_from(found.count()).unwrap_or(i64::MAX));
         }
+    }
+    let held = shared.service.caches.policies.held();
+    for (state, is_broken) in [("compiled", false), ("broken", true)] {
+        let found = held
+            .iter()
+            .filter(|held| held.policy.broken().is_some() == is_broken);
+        metrics
+            .policies
+            .get_or_create(&metrics::PolicyLabels { state })
+            .set(i64::try_from(found.count()).unwrap_or(i64::MAX));
     }
     metrics
         .certificate_expiry_seconds

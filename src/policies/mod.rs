@@ -3,7 +3,11 @@
 //! ```text
 //! caches (PackagePolicies) --changed--> compile, off the event loop --+
 //! ConfigMaps of the installation's namespace ------------------------+--> Policies, put in force at once
+//!                                                                              |
+//! status of the policies <--every few seconds-- denials, counted <-- Decision --+
 //! ```
+
+pub mod status;
 
 use crate::cluster::{Caches, Knowledge};
 use crate::crds::Target;
@@ -193,16 +197,10 @@ impl Shelf {
         lock(&self.contents).policies.values().cloned().collect()
     }
 
-    /// Counts what a decision has denied; gives the names of the policies, each once.
-    pub fn count(&self, decision: &Decision, now: SystemTime) -> usize {
-        if decision.is_allowed() {
-            return 0;
-        }
-        let policies = decision.violations.iter();
-        let policies = policies.filter_map(|found| found.violation.policy.as_ref());
-        let names: BTreeSet<&str> = policies.map(|policy| policy.name.as_str()).collect();
+    /// Counts a denial by each of these policies.
+    pub fn count(&self, policies: &BTreeSet<&str>, now: SystemTime) {
         let mut denied = lock(&self.denied);
-        for name in &names {
+        for name in policies {
             let entry = denied.entry((*name).to_owned()).or_insert(Denied {
                 count: 0,
                 last: now,
@@ -210,7 +208,6 @@ impl Shelf {
             entry.count += 1;
             entry.last = now;
         }
-        names.len()
     }
 
     /// Takes what is not in any status yet.
@@ -227,6 +224,14 @@ impl Shelf {
             .and_modify(|newer| newer.count += unwritten.count)
             .or_insert(unwritten);
     }
+}
+
+/// The policies that deny a request, each once.
+#[must_use]
+pub fn denying(decision: &Decision) -> BTreeSet<&str> {
+    let policies = decision.violations.iter();
+    let policies = policies.filter_map(|found| found.violation.policy.as_ref());
+    policies.map(|policy| policy.name.as_str()).collect()
 }
 
 /// The name of a ConfigMap in the installation's namespace, which is the usual one.
