@@ -33,6 +33,7 @@ mod machines_flux;
 mod migrate;
 mod package_values;
 mod packages;
+mod policies;
 mod settings;
 mod tenants;
 mod tenants_flux;
@@ -117,6 +118,7 @@ fn main() -> ExitCode {
             "values_of_packages_follow_their_charts",
             package_values::follow_their_charts,
         ),
+        ("policies_are_asked", policies::are_asked),
         ("machines_have_services", machines::have_services),
         ("machines_are_written_by_many", machines::written_by_many),
         ("machines_and_their_charts", machines::adopted_by_helm),
