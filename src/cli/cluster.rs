@@ -74,6 +74,14 @@ pub struct ChartArguments {
 }
 
 impl ChartArguments {
+    /// Puts the charts of that folder beside the objects around.
+    pub fn put_into(&self, caches: &Caches) -> Result<(), Failure> {
+        if let Some(path) = &self.charts {
+            Folder::open(path).map_err(Failure::usage)?.take_all(caches);
+        }
+        Ok(())
+    }
+
     /// The judge, with the charts of that folder.
     pub fn given_to(&self, judge: Judge) -> Result<Judge, Failure> {
         match &self.charts {

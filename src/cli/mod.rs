@@ -9,6 +9,7 @@ mod generate;
 mod manifests;
 mod migrate;
 mod output;
+mod policy;
 mod review;
 mod serve;
 mod test;
@@ -84,6 +85,7 @@ type Done = Result<u8, Failure>;
         cozystack-webhook convert legacy.yaml --to ApplicationDefinition\n  \
         cozystack-webhook migrate plan                              what carries a v0.39 cluster over to packages?\n  \
         cozystack-webhook values chart.tgz -f values.yaml           what would Helm say to these values?\n  \
+        cozystack-webhook policy explain policy.yaml --object package.yaml   what does each expression give?\n  \
         cozystack-webhook test testcases/                           run case folders, also your own\n  \
         cozystack-webhook crds install --ca-file ca.crt             CRDs into the current cluster\n  \
         cozystack-webhook manifests --ca-file ca.crt | kubectl apply -f -\n  \
@@ -117,6 +119,7 @@ enum Command {
     Convert(convert::Arguments),
     Test(test::Arguments),
     Values(values::Arguments),
+    Policy(policy::Arguments),
     Manifests(manifests::Arguments),
     Crds(crds::Arguments),
     Migrate(migrate::Arguments),
@@ -146,6 +149,7 @@ pub fn run() -> ExitCode {
         Command::Convert(arguments) => convert::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Values(arguments) => values::run(&arguments),
+        Command::Policy(arguments) => policy::run(&arguments),
         Command::Manifests(arguments) => manifests::run(&arguments),
         Command::Crds(arguments) => crds::run(&arguments),
         Command::Migrate(arguments) => migrate::run(&arguments),

@@ -54,7 +54,7 @@ pub struct Arguments {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum OperationArgument {
+pub enum OperationArgument {
     #[value(name = "CREATE")]
     Create,
     #[value(name = "UPDATE")]

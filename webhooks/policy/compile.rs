@@ -494,10 +494,8 @@ impl Compiler {
             let path = path.member("expression");
             let expression = self.expression(&path, source, environment, &[]);
             // One that does not compile is known all the same: the others' errors are their own.
-            let result = expression
-                .as_ref()
-                .map_or(Type::Dyn, |expression| expression.program.result().clone());
-            environment.compose(name, result);
+            let program = expression.as_ref().map(|expression| &expression.program);
+            environment.compose(name, program);
             variables.extend(expression.map(|expression| Named {
                 name: name.to_owned(),
                 expression,

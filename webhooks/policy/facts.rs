@@ -60,7 +60,7 @@ impl<'r> Side<'r> {
             let Some(Value::Map(labels)) = self.at(&["metadata", "labels"]) else {
                 return Labels::new();
             };
-            let labels = labels.iter().filter_map(|pair| match pair {
+            let labels = labels.members().filter_map(|pair| match pair {
                 (Value::String(key), Value::String(value)) => {
                     Some((key.to_string(), value.to_string()))
                 }
@@ -75,7 +75,7 @@ impl<'r> Side<'r> {
         let Some(Value::Map(components)) = self.at(&["spec", "components"]) else {
             return Vec::new();
         };
-        let names = components.keys().filter_map(|key| match key {
+        let names = components.members().filter_map(|(key, _)| match key {
             Value::String(name) => Some(name.to_string()),
             _ => None,
         });
@@ -390,7 +390,7 @@ fn built(value: &Value<'_>) -> Tree {
         Value::String(text) => Tree::from(&**text),
         Value::List(list) => list.iter().map(|item| built(&item)).collect(),
         Value::Map(map) => {
-            let members = map.iter().filter_map(|(key, value)| match key {
+            let members = map.members().filter_map(|(key, value)| match key {
                 Value::String(key) => Some((key.to_string(), built(&value))),
                 _ => None,
             });

@@ -407,7 +407,7 @@ fn show(value: &Value<'_>, depth: usize, text: &mut String) {
         }
         Value::Map(map) => {
             text.push('{');
-            for (at, (key, member)) in map.iter().enumerate() {
+            for (at, (key, member)) in map.members().enumerate() {
                 if is_full(text) {
                     break;
                 }
