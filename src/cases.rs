@@ -5,6 +5,7 @@
 //!                       convertTo, objects                          (conversion)
 //!        cluster.yaml   optional: the objects around, and the settings
 //!        charts/        optional: the charts of their packages, by the paths of their components
+//!        ../../<name>.yaml  optional: more of what is around all cases of the folder `<name>`, such as the policy that they try
 //!        expect.yaml    allowed, code, reason, message, causes, warnings, auditAnnotations, patch, object, companions
 //!                       objects, or failure
 //! ```
@@ -173,12 +174,15 @@ pub fn run(
 ) -> Result<Vec<String>, Error> {
     let request: RequestFile = read(&case.join(REQUEST_FILE))?;
     let expect: ExpectFile = read(&case.join(EXPECT_FILE))?;
-    let around = case.join(CLUSTER_FILE);
-    let around = if around.exists() {
-        manifest::read(&[around])?
-    } else {
-        Vec::new()
-    };
+    let beside = case
+        .parent()
+        .map(|folder| folder.with_added_extension("yaml"));
+    let around: Vec<PathBuf> = [Some(case.join(CLUSTER_FILE)), beside]
+        .into_iter()
+        .flatten()
+        .filter(|path| path.is_file())
+        .collect();
+    let around = manifest::read(&around)?;
     let settings = settings::among(&around, registry).map_err(|detail| Error::Shape {
         path: case.join(CLUSTER_FILE).display().to_string(),
         detail,

@@ -446,6 +446,14 @@ pub fn names_page(registry: &[&'static Webhook]) -> String {
                 "ids of the rules that refused, or that the writer overruled".to_owned(),
             ],
             [code("decision"), "`denied` or `insisted`".to_owned()],
+            [
+                code("validation_failure"),
+                "list of JSON: what PackagePolicies with the action `Audit` have against the Package".to_owned(),
+            ],
+            [
+                code("<policy>_<key>"),
+                "what `spec.auditAnnotations` of a PackagePolicy gives".to_owned(),
+            ],
             [code("revision"), "version of this service".to_owned()],
         ],
     );

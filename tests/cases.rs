@@ -20,6 +20,7 @@ use cozystack_webhook::review::Reply;
 use cozystack_webhook::server::answer::Service;
 use serde_json::{Value, json};
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use support::broken::{self, Subject};
@@ -77,6 +78,40 @@ fn every_case_passes_over_tls() {
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
     println!("{} cases", folders.len());
+}
+
+/// Every policy of the library is described, accepts something and refuses something, and does both over TLS.
+#[test]
+fn the_library_of_policies_does_what_it_says() {
+    let wire = Tls::default();
+    let library = root().join("docs/policies");
+    let page = std::fs::read_to_string(root().join("docs/policies.md")).unwrap();
+    let mut policies = 0;
+    for entry in std::fs::read_dir(&library).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            assert!(path.with_added_extension("yaml").is_file(), "{path:?}");
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        assert!(text.starts_with("# "), "{name} does not say what it is for");
+        assert!(page.contains(&format!("(policies/{name}.yaml)")), "{name}");
+        let policy = manifest::read(&[path.clone()]).unwrap().remove(0);
+        assert_eq!(policy.metadata("name"), name);
+        let report = created(&judge(Vec::new()), &policy.value);
+        assert!(report.allowed, "{}", report.message);
+        let mut outcomes = BTreeSet::new();
+        for case in cases::find(&library.join(name)).unwrap() {
+            let differences = cases::run(&case, REGISTRY, &wire).unwrap();
+            assert_eq!(differences, [""; 0], "{}", case.display());
+            let case = case.file_name().unwrap().to_string_lossy().into_owned();
+            outcomes.insert(case.starts_with("accepts_"));
+        }
+        assert_eq!(outcomes.len(), 2, "{name}: {outcomes:?}");
+        policies += 1;
+    }
+    assert!(policies >= 10, "{policies} policies");
 }
 
 #[test]

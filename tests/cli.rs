@@ -590,3 +590,107 @@ fn plans_are_as_written_down() {
     }
     assert!(checked >= 25, "{checked} plans");
 }
+
+#[test]
+fn policies_are_explained_step_by_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let policy = write(
+        "policy.yaml",
+        "
+apiVersion: policy.cozystack.io/v1alpha1
+kind: PackagePolicy
+metadata: {name: two-replicas}
+spec:
+  match: {packages: {names: [cozystack.*]}, components: [db]}
+  variables: [{name: replicas, expression: values.replicas}]
+  validations:
+  - {expression: variables.replicas >= 2, message: two}
+",
+    );
+    let package = |name: &str, replicas: &str| {
+        format!(
+            "---\napiVersion: cozystack.io/v1alpha1\nkind: Package\nmetadata: {{name: {name}}}\n\
+             spec: {{components: {{db: {{values: {{replicas: {replicas}}}}}}}}}\n"
+        )
+    };
+    let (code, text, _) = run(&["policy", "explain", &policy], "");
+    assert_eq!(code, 0, "{text}");
+    for line in [
+        "PackagePolicy two-replicas: compiles, estimated to cost ",
+        "spec.variables[0].expression: dyn, ",
+        "| variables.replicas >= 2",
+        "reads variables.replicas",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+    let good = write("good.yaml", &package("cozystack.a", "2"));
+    let (code, text, _) = run(&["policy", "explain", &policy, "--object", &good], "");
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("db: has nothing against it"), "{text}");
+    let others = [
+        package("cozystack.b", "1"),
+        package("other", "1"),
+        package("cozystack.c", "x"),
+    ];
+    let others = write("others.yaml", &others.concat());
+    let arguments = ["policy", "explain", &policy, "--object", &others];
+    let (code, text, _) = run(&arguments, "");
+    assert_eq!(code, 1, "{text}");
+    for line in [
+        "asked of Package cozystack.b",
+        "db: spec.variables[0].expression = 1  (",
+        "db: spec.validations[0].expression = false  (",
+        "db: refuses as Invalid: two  (validations[0])",
+        "not about Package other",
+        "db: spec.validations[0].expression fails: no such overload  (",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    let (code, json, _) = run(&[&arguments[..], &["-o", "json"]].concat(), "");
+    assert_eq!(code, 1);
+    let explained: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(explained[0]["compiled"], true);
+    assert_eq!(
+        explained[0]["expressions"][1]["reads"],
+        json!(["variables.replicas"])
+    );
+    let objects = explained[0]["objects"].as_array().unwrap();
+    assert_eq!(objects[0]["steps"][1]["gives"], "false");
+    assert_eq!(objects[0]["says"][0]["refusals"][0]["message"], "two");
+    assert_eq!(objects[1]["matched"], false);
+    assert_eq!(objects[2]["steps"][1]["error"], "no such overload");
+    // Before and after.
+    let (code, text, _) = run(
+        &[
+            "policy", "explain", &policy, "--object", &others, "--old", &others,
+        ],
+        "",
+    );
+    assert_eq!(code, 1, "{text}");
+    let broken = write(
+        "broken.yaml",
+        &std::fs::read_to_string(&policy)
+            .unwrap()
+            .replace(">=", ">>"),
+    );
+    let (code, text, _) = run(&["policy", "explain", &broken], "");
+    assert!(
+        code == 1 && text.contains("does not compile") && text.contains("line 1, column"),
+        "{text}"
+    );
+    let (code, _, error) = run(&["policy", "explain", &good], "");
+    assert!(
+        code == 2 && error.contains("there is no PackagePolicy"),
+        "{error}"
+    );
+    let (code, _, error) = run(&["policy", "explain", &policy, "--object", &policy], "");
+    assert!(
+        code == 2 && error.contains("policies are about Packages"),
+        "{error}"
+    );
+}

@@ -196,7 +196,8 @@ fn documented_commands_exist() {
         std::fs::read_dir(root().join("docs"))
             .unwrap()
             .flatten()
-            .map(|entry| entry.path()),
+            .map(|entry| entry.path())
+            .filter(|path| path.is_file()),
     );
     for file in files {
         let text = std::fs::read_to_string(&file).unwrap();
@@ -219,10 +220,10 @@ fn documented_commands_exist() {
                 .take(1)
                 .copied()
                 .collect();
-            if let Some("crds" | "certs" | "migrate") = arguments.first().copied() {
+            if let Some("crds" | "certs" | "migrate" | "policy") = arguments.first().copied() {
                 arguments.extend(words.iter().skip(1).find(|word| {
                     let known = ["init", "install", "uninstall", "status"];
-                    let more = ["plan", "apply", "verify", "rollback"];
+                    let more = ["plan", "apply", "verify", "rollback", "explain"];
                     known.contains(word) || more.contains(word)
                 }));
             }

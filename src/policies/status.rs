@@ -214,11 +214,11 @@ mod tests {
         SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
     }
 
-    fn denied(count: u64, seconds: u64) -> Option<Denied> {
-        Some(Denied {
+    fn denied(count: u64, seconds: u64) -> Denied {
+        Denied {
             count,
             last: at(seconds),
-        })
+        }
     }
 
     #[test]
@@ -272,17 +272,17 @@ mod tests {
 
     #[test]
     fn denials_are_added() {
-        let first = fresh(&object(1, Value::Null), None, denied(3, 60), at(99)).unwrap();
+        let first = fresh(&object(1, Value::Null), None, Some(denied(3, 60)), at(99)).unwrap();
         assert_eq!(
             first,
             json!({"denied": 3, "lastDenied": "1970-01-01T00:01:00Z"})
         );
-        let second = fresh(&object(1, first.clone()), None, denied(2, 30), at(99)).unwrap();
+        let second = fresh(&object(1, first.clone()), None, Some(denied(2, 30)), at(99)).unwrap();
         assert_eq!(
             second,
             json!({"denied": 5, "lastDenied": "1970-01-01T00:01:00Z"})
         );
-        let third = fresh(&object(1, second), None, denied(1, 90), at(99)).unwrap();
+        let third = fresh(&object(1, second), None, Some(denied(1, 90)), at(99)).unwrap();
         assert_eq!(
             third,
             json!({"denied": 6, "lastDenied": "1970-01-01T00:01:30Z"})

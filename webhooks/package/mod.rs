@@ -123,6 +123,7 @@ impl Validate for Package {
 }
 
 /// Where a component of the Package stands: `spec.components.gizmo`, in brackets where a dot would be misread.
+#[must_use]
 pub fn component_path<'p>(components: &'p Path<'p>, name: &'p str) -> Path<'p> {
     let is_plain = name
         .bytes()

@@ -1,7 +1,7 @@
 use super::matching::Labels;
 use super::*;
 use crate::contract::skim::Cursor;
-use crate::contract::{Deadline, Fault, Json, Operation, Outline, Request, Settings};
+use crate::contract::{Deadline, Fault, Json, Operation, Outline, Request, Settings, Verdict};
 use crate::kinds::PACKAGES;
 use crate::testing::Around;
 use proptest::prelude::*;
@@ -381,6 +381,31 @@ fn what_is_late_is_no_answer() {
         let judged = policy.judge(facts, None, None);
         assert!(matches!(judged, Err(Fault::DeadlineExceeded)));
     });
+}
+
+/// What is dear is not done where others wait; what is not, is.
+#[test]
+fn dear_policies_are_asked_elsewhere() {
+    let judged = |expressions: &[&str]| {
+        let policies = expressions.iter().enumerate();
+        let policies = policies.map(|(at, one)| compiled(&format!("p{at}"), &with(one)));
+        let around = Around {
+            policies: Arc::new(Policies::of(policies, HashMap::new())),
+            ..Around::default()
+        };
+        let brief = Deadline::after(Duration::from_mins(1)).brief();
+        ask_by(&around, &package(), None, brief, |facts| {
+            let mut verdict = Verdict::default();
+            let rule = crate::policies::WEBHOOK.validate.unwrap();
+            let done = rule.validate(&facts.request, &mut verdict);
+            done.map(|()| verdict.violations.len())
+        })
+    };
+    let nested = "object.spec.list.all(a, object.spec.list.all(b, a == b))";
+    assert!(matches!(judged(&[nested]), Err(Fault::TakesLong)));
+    let simple = "object.metadata.name == 'x'";
+    assert!(matches!(judged(&[simple; 200]), Ok(200)));
+    assert!(matches!(judged(&[]), Ok(0)));
 }
 
 #[test]
