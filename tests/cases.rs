@@ -97,7 +97,9 @@ fn the_library_of_policies_does_what_it_says() {
         let name = path.file_stem().unwrap().to_str().unwrap();
         assert!(text.starts_with("# "), "{name} does not say what it is for");
         assert!(page.contains(&format!("(policies/{name}.yaml)")), "{name}");
-        let policy = manifest::read(&[path.clone()]).unwrap().remove(0);
+        let policy = manifest::read(std::slice::from_ref(&path))
+            .unwrap()
+            .remove(0);
         assert_eq!(policy.metadata("name"), name);
         let report = created(&judge(Vec::new()), &policy.value);
         assert!(report.allowed, "{}", report.message);

@@ -389,10 +389,8 @@ fn dear_policies_are_asked_elsewhere() {
     let judged = |expressions: &[&str]| {
         let policies = expressions.iter().enumerate();
         let policies = policies.map(|(at, one)| compiled(&format!("p{at}"), &with(one)));
-        let around = Around {
-            policies: Arc::new(Policies::of(policies, HashMap::new())),
-            ..Around::default()
-        };
+        let mut around = Around::default();
+        around.policies = Arc::new(Policies::of(policies, HashMap::new()));
         let brief = Deadline::after(Duration::from_mins(1)).brief();
         ask_by(&around, &package(), None, brief, |facts| {
             let mut verdict = Verdict::default();
