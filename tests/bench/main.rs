@@ -22,6 +22,7 @@ use cozystack_webhook::dispatch::Dispatcher;
 use cozystack_webhook::server::answer::Service;
 use cozystack_webhook::server::{CertificateSource, Config, start};
 use http::Connection;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
@@ -29,6 +30,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use webhooks::REGISTRY;
+use webhooks::cel::{self, Document, Environment, Fail, Program, Run, Scope};
 use webhooks::charts::{Chart, Component};
 use webhooks::contract::{Object, Settings};
 
@@ -47,6 +49,10 @@ struct Cached {
     packages: usize,
     tenants: usize,
     machines: usize,
+    /// Policies about the Package that is reviewed.
+    policies: usize,
+    /// Policies about others.
+    other_policies: usize,
 }
 
 impl Cached {
@@ -54,6 +60,8 @@ impl Cached {
         packages: FEW,
         tenants: TENANTS,
         machines: 0,
+        policies: 0,
+        other_policies: 0,
     };
 }
 
@@ -65,10 +73,15 @@ fn main() {
             packages: count(),
             tenants: count(),
             machines: count(),
+            policies: count(),
+            other_policies: count(),
         });
     }
     if std::env::args().any(|argument| argument == "--machines") {
         return machines();
+    }
+    if std::env::args().any(|argument| argument == "--policies") {
+        return policies();
     }
     let server = Server::start(Cached::USUAL);
     if std::env::args().any(|argument| argument == "--packages") {
@@ -150,6 +163,115 @@ fn main() {
     );
     drop(server);
     machines();
+    policies();
+}
+
+/// A review of a Package by policies, and by policies among others that are not about it.
+fn policies() {
+    let body = package();
+    for (policies, other_policies) in [(0, 0), (10, 0), (5, 0), (5, 195)] {
+        let server = Server::start(Cached {
+            policies,
+            other_policies,
+            ..Cached::USUAL
+        });
+        let (_, null, _, _) = server.load(server.admission, "/null", &body);
+        let (rate, cpu, p50, p99) = server.load(server.admission, PACKAGE_PATH, &body);
+        println!(
+            "{:<34}{:>8}{rate:>12.0}{cpu:>14.1}{:>10.2}{p50:>10}{p99:>10}",
+            format!(
+                "validate: Package, {policies} of {} rules",
+                policies + other_policies
+            ),
+            body.len(),
+            cpu / null
+        );
+    }
+    hostile();
+}
+
+/// What is written to stall: how long until it is stopped, and what it takes until then.
+fn hostile() {
+    let items: Vec<usize> = (0..20_000).collect();
+    let object = json!({"list": items, "text": "a".repeat(20_000)}).to_string();
+    let raw: &RawValue = serde_json::from_str(&object).unwrap();
+    println!("\n{:<66}{:>10}{:>12}", "expression", "ms", "steps");
+    for expression in [
+        "object.list.all(a, object.list.all(b, a + b >= 0))",
+        "object.list.map(a, object.list.map(b, a * b)).size() > 0",
+        "object.list.filter(a, object.list.exists(b, b == a + 1)).size() == 0",
+        "object.list.transformMapEntry(i, v, {v: i}).size() > 0",
+        "object.list.all(x, object.list == object.list)",
+        "object.list.map(a, object.text + object.text).size() > 0",
+        "object.list.all(a, object.text.matches('(a+)+$'))",
+        "object.list.all(a, object.text.matches('(x+x+)+y' + string(a)))",
+        "object.list.all(a, object.text.find('[^x]{1,900}' + string(a)) == '')",
+        "object.list.all(a, object.text.replace('a', 'bb').size() > 0)",
+        "object.list.all(a, object.text.split('').size() > 0)",
+        "object.list.all(a, '%s'.format([object.list]).size() > 0)",
+        "object.list.all(a, quantity(string(a) + 'e999').isInteger())",
+        "object.list.all(a, sets.contains(object.list, object.list))",
+        "object.list.all(a, url('http://a/?' + object.text).getQuery().size() > 0)",
+        "object.list.all(a, object.text.indexOf('b') < 0)",
+        "[1,2,3,4,5,6,7,8,9,10].all(a, [1,2,3,4,5,6,7,8,9,10].all(b, [1,2,3,4,5,6,7,8,9,10].all(c, [1,2,3,4,5,6,7,8,9,10].all(d, [1,2,3,4,5,6,7,8,9,10].all(e, [1,2,3,4,5,6,7,8,9,10].all(f, true))))))",
+    ] {
+        let program = Program::compile(expression, &Environment::admission()).unwrap();
+        let document = Document::new(raw.get());
+        let mut scope = Scope::new();
+        scope.bind("object", cel::Value::of_json(raw.into(), &document));
+        let mut run = Run::new(None, &[]);
+        let started = Instant::now();
+        let outcome = program.evaluate(&scope, &mut run);
+        let time = started.elapsed();
+        let shown: String = expression.chars().take(64).collect();
+        let ended = match outcome {
+            Ok(_) => "",
+            Err(Fail::Stopped(_)) => "stopped",
+            Err(Fail::Error(_)) => "error",
+        };
+        println!(
+            "{shown:<66}{:>10.1}{:>12}  {ended}",
+            time.as_secs_f64() * 1e3,
+            run.steps()
+        );
+    }
+}
+
+/// What operators ask of Packages, in ten ways.
+const EXPRESSIONS: [&str; 10] = [
+    "object.spec.variant == 'default'",
+    "values.section00.replicas >= 2",
+    "values.section01.host.endsWith('.example.org')",
+    "values.section02.users.all(user, user.name.startsWith('user-'))",
+    "quantity(values.section03.resources.limits.memory).isLessThan(quantity('8Gi'))",
+    "!has(object.metadata.labels) || object.metadata.labels.?team.orValue('') != 'nobody'",
+    "request.operation in ['CREATE', 'UPDATE']",
+    "values.section04.labels['app.kubernetes.io/name'] == 'gizmo'",
+    "values.section05.port in [8080, 8443]",
+    "values.section06.host.matches('^[a-z0-9.-]+$')",
+];
+
+fn add_policies(caches: &Caches, about: usize, others: usize) {
+    for number in 0..about + others {
+        let name = if number < about {
+            "cozystack.gizmo1".to_owned()
+        } else {
+            format!("cozystack.other{number}")
+        };
+        let expression = EXPRESSIONS[number % EXPRESSIONS.len()];
+        let mut of = json!({"packages": {"names": [name]}});
+        if expression.starts_with("values") || expression.starts_with("quantity") {
+            of["components"] = json!(["*"]);
+        }
+        let policy = json!({
+            "apiVersion": "policy.cozystack.io/v1alpha1", "kind": "PackagePolicy",
+            "metadata": {"name": format!("policy{number}")},
+            "spec": {"match": of, "validations": [{"expression": expression, "message": "as it should be"}]},
+        });
+        caches.policies.put(&Object::of(policy).unwrap());
+    }
+    let held = caches.policies.held();
+    assert!(held.iter().all(|held| held.violations.is_empty()));
 }
 
 /// A review of a Package among few others and among many; each has a source and a chart.
@@ -456,6 +578,7 @@ fn serve(cached: Cached) {
     let bytes_per_tenant = (resident_bytes() - before) / cached.tenants.max(1);
     fill(&caches, cached.packages);
     add_machines(&caches, cached.machines);
+    add_policies(&caches, cached.policies, cached.other_policies);
     caches.put("", "Namespace", Object::of(root()).unwrap());
     caches.put("apps", "Deployment", Object::of(flux_tenants()).unwrap());
     caches.settle();
@@ -539,7 +662,16 @@ impl Server {
         };
         let mut child = command
             .arg("--serve")
-            .args([cached.packages, cached.tenants, cached.machines].map(|count| count.to_string()))
+            .args(
+                [
+                    cached.packages,
+                    cached.tenants,
+                    cached.machines,
+                    cached.policies,
+                    cached.other_policies,
+                ]
+                .map(|count| count.to_string()),
+            )
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
