@@ -305,7 +305,8 @@ fn check_webhooks(values: &str, object: &Value, namespace: &str) {
             let is_about_tenants = conditions
                 .iter()
                 .any(|condition| condition.contains(".startsWith('tenant-')"));
-            if group != "cozystack.io" && !is_about_tenants {
+            let is_ours = matches!(group, "cozystack.io" | "policy.cozystack.io");
+            if !is_ours && !is_about_tenants {
                 assert_eq!(
                     entry["failurePolicy"], "Ignore",
                     "{name}: only our own kinds may wait for us"
