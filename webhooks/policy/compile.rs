@@ -1,12 +1,13 @@
 //! From a PackagePolicy to something that can be asked, and everything that is wrong with it.
 
 use super::matching::{Match, is_qualified_name, is_subdomain};
+use super::parts::{Actions, Expression, FailurePolicy, Named, ParamRef, Uses, Validation};
 use super::{
     ANNOTATION_NAME_MAX_BYTES, ANNOTATIONS_MAX, EXPRESSION_COST_MAX, ITEMS_MAX, POLICY_COST_MAX,
 };
 use crate::cel::types::ObjectType;
 use crate::cel::{Environment, Program, Type, request_type};
-use crate::contract::{FieldPath, Path, Reason, Violation};
+use crate::contract::{Path, Reason, Violation};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -37,106 +38,6 @@ const RESERVED: [&str; 21] = [
     "var",
     "void",
     "while",
-];
-
-/// What becomes of a Package when an expression cannot be evaluated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FailurePolicy {
-    /// The policy's actions are taken, as for a violation.
-    Fail,
-    /// It is as if the expression had not been there, but for a warning.
-    Ignore,
-}
-
-/// What a violation leads to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Actions {
-    /// The request is refused.
-    pub deny: bool,
-    /// The user is warned.
-    pub warn: bool,
-    /// The audit log says so.
-    pub audit: bool,
-}
-
-impl Actions {
-    /// Their names, in the order of the CRD.
-    pub fn names(self) -> impl Iterator<Item = &'static str> {
-        let all = [
-            (self.deny, "Deny"),
-            (self.warn, "Warn"),
-            (self.audit, "Audit"),
-        ];
-        all.into_iter().filter_map(|(is, name)| is.then_some(name))
-    }
-}
-
-/// An expression, compiled.
-#[derive(Debug)]
-pub struct Expression {
-    /// Where it stands, as in `spec.validations[0].expression`.
-    pub path: FieldPath,
-    /// Its text.
-    pub source: String,
-    /// What is run.
-    pub program: Program,
-}
-
-/// `validations[]`
-#[derive(Debug)]
-pub struct Validation {
-    pub expression: Expression,
-    pub message: String,
-    pub message_expression: Option<Expression>,
-    pub reason: Reason,
-}
-
-/// Something with a name: a condition, a variable, an audit annotation.
-#[derive(Debug)]
-pub struct Named {
-    pub name: String,
-    pub expression: Expression,
-}
-
-/// `paramRef`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ParamRef {
-    pub name: String,
-    /// Whether the policy says nothing while it is not there.
-    pub is_optional: bool,
-}
-
-/// What its expressions read: nothing else is looked up.
-#[derive(Debug, Default)]
-pub struct Uses {
-    variables: Vec<&'static str>,
-    /// `metadata.labels` before or after the change.
-    pub labels: bool,
-    /// `metadata.annotations` before or after the change.
-    pub annotations: bool,
-}
-
-impl Uses {
-    /// Whether they use a variable.
-    pub fn has(&self, variable: &str) -> bool {
-        self.variables.contains(&variable)
-    }
-
-    /// Whether they look at more of the Package than at a component.
-    pub fn has_object(&self) -> bool {
-        self.has("object") || self.has("oldObject")
-    }
-}
-
-/// Variables that are looked up, or taken apart, only where they are used.
-const LOOKED_UP: [&str; 7] = [
-    "object",
-    "oldObject",
-    "request",
-    "source",
-    "packages",
-    "values",
-    "oldValues",
 ];
 
 /// A policy.
@@ -219,7 +120,7 @@ impl Policy {
             uses: Uses::default(),
             broken: reason(&violations),
         };
-        policy.uses = uses(&policy);
+        policy.uses = Uses::of(&policy);
         (Arc::new(policy), violations)
     }
 
@@ -293,44 +194,6 @@ fn environment(has_components: bool, has_params: bool) -> Environment {
         environment = environment.advising(name, "give spec.match.components");
     }
     environment
-}
-
-fn uses(policy: &Policy) -> Uses {
-    let is_used = |variable: &str| {
-        let mut expressions = policy.expressions();
-        expressions.any(|expression| expression.program.uses(variable))
-    };
-    let mut uses = Uses {
-        variables: LOOKED_UP.into_iter().filter(|name| is_used(name)).collect(),
-        ..Uses::default()
-    };
-    for expression in policy.expressions() {
-        let program = &expression.program;
-        for object in ["object", "oldObject"] {
-            if !program.uses(object) {
-                continue;
-            }
-            let root = format!("{object}.");
-            let reads = program.reads();
-            // The way to what is read further down is not read itself.
-            let is_way = |path: &str| {
-                let below = format!("{path}.");
-                reads.iter().any(|read| read.starts_with(&below))
-            };
-            let mut ends = reads
-                .iter()
-                .filter(|read| !is_way(read))
-                .filter_map(|read| read.strip_prefix(&root));
-            // What is taken as a whole need not be among what is read of it.
-            let first = ends.next().unwrap_or_default();
-            for end in std::iter::once(first).chain(ends) {
-                let is_all = matches!(end, "" | "metadata");
-                uses.labels |= is_all || end.starts_with("metadata.labels");
-                uses.annotations |= is_all || end.starts_with("metadata.annotations");
-            }
-        }
-    }
-    uses
 }
 
 /// The reason why a policy is broken, in one line.

@@ -1,9 +1,9 @@
 //! What of one request expressions may read. Nothing is looked up, and no text is taken apart, before one of them asks.
 
 use super::Policy;
-use super::compile::Uses;
 use super::matching::{Labels, Matched};
 use super::others::Others;
+use super::parts::Uses;
 use crate::cel::node::Texts as _;
 use crate::cel::{Document, Map, Node, Scope, Text, Value};
 use crate::charts::{Piece, Text as Parts};

@@ -1,7 +1,7 @@
 //! What a policy says of a request.
 
-use super::compile::{Expression, FailurePolicy, Validation};
 use super::facts::{Facts, Part, Unbound};
+use super::parts::{Expression, FailurePolicy, Validation};
 use super::{ANNOTATION_MAX_BYTES, MESSAGE_MAX_BYTES, POLICY_STEPS_MAX, Policy};
 use crate::cel::{Fail, Run, Scope, Value};
 use crate::contract::{Fault, Reason};

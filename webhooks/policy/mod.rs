@@ -16,13 +16,15 @@ mod index;
 mod judge;
 mod matching;
 mod others;
+mod parts;
 #[cfg(test)]
 mod tests;
 
-pub use compile::{Actions, Expression, FailurePolicy, Policy};
+pub use compile::Policy;
 pub use facts::{Facts, Part};
 pub use index::Policies;
 pub use judge::{Refusal, Ruling, Step};
+pub use parts::{Actions, Expression, FailurePolicy};
 
 /// What each list of a policy holds at most, as in the CRD.
 pub const ITEMS_MAX: usize = 64;
