@@ -58,6 +58,8 @@ pub enum Limit {
 /// One evaluation as it runs.
 pub struct Run<'r> {
     steps_left: u64,
+    /// As many as there were.
+    steps: u64,
     bytes_left: usize,
     clock: u64,
     deadline: Option<Deadline>,
@@ -86,11 +88,22 @@ impl std::ops::Deref for Ready<'_> {
 }
 
 impl<'r> Run<'r> {
+    /// With the usual limits, but for the steps, of which there are fewer.
+    #[must_use]
+    pub fn within(deadline: Deadline, steps: u64) -> Run<'r> {
+        Run {
+            steps_left: steps.min(STEPS_MAX),
+            steps: steps.min(STEPS_MAX),
+            ..Run::new(Some(deadline), &[])
+        }
+    }
+
     /// With the usual limits. `known` are regular expressions that are compiled already, by their text.
     #[must_use]
     pub fn new(deadline: Option<Deadline>, known: &'r [(Box<str>, Regex)]) -> Run<'r> {
         Run {
             steps_left: STEPS_MAX,
+            steps: STEPS_MAX,
             bytes_left: BYTES_MAX,
             clock: CLOCK_STEPS,
             deadline,
@@ -112,7 +125,7 @@ impl<'r> Run<'r> {
     /// How many steps have been taken.
     #[must_use]
     pub fn steps(&self) -> u64 {
-        STEPS_MAX - self.steps_left
+        self.steps - self.steps_left
     }
 
     /// Takes so many steps. A step is what takes a few nanoseconds: a look-up, a comparison, ten bytes of a text.

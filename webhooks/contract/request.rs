@@ -34,6 +34,12 @@ impl Deadline {
         }
     }
 
+    /// Whether only what takes microseconds may be done.
+    #[must_use]
+    pub fn is_brief(&self) -> bool {
+        self.is_brief
+    }
+
     /// An error where others would be held up by what comes now: it is asked again where they are not.
     pub fn check_long(&self) -> Result<(), Fault> {
         if self.is_brief {

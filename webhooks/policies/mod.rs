@@ -11,9 +11,6 @@ use crate::policy::{Facts, Part, Policy, Refusal, Ruling};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// Steps that all policies of a request together may be estimated to take on a connection's own thread: a few hundred
-/// microseconds of them.
-const BRIEF_STEPS_MAX: u64 = 10_000;
 /// Key of the audit annotation that lists what `Audit` is the action for.
 const FAILURES_KEY: &str = "validation_failure";
 /// Longest such list, in bytes; what is beyond is left out.
@@ -97,10 +94,6 @@ impl Validate for Policies {
         };
         let mut asked = policies.about(facts.name(), &labels);
         asked.retain(|policy| facts.are_matched_by(policy, &labels));
-        let costs = asked.iter().map(|policy| estimate(policy, &facts));
-        if costs.fold(0, u64::saturating_add) > BRIEF_STEPS_MAX {
-            request.deadline.check_long()?;
-        }
         let mut audit = Audit::default();
         for policy in asked {
             let params = policy.params().and_then(|name| policies.params(name));
@@ -116,17 +109,6 @@ impl Validate for Policies {
         audit.publish(verdict);
         Ok(())
     }
-}
-
-/// What a policy is estimated to take for a request.
-fn estimate(policy: &Policy, facts: &Facts<'_>) -> u64 {
-    let times = if policy.is_about_components() {
-        facts.parts().len()
-    } else {
-        1
-    };
-    let times = u64::try_from(times).unwrap_or(u64::MAX);
-    policy.cost().saturating_mul(times)
 }
 
 fn explained(policy: &Policy, rulings: &[Ruling<'_>]) -> String {

@@ -1,9 +1,9 @@
 //! What of one request expressions may read. Nothing is looked up, and no text is taken apart, before one of them asks.
 
-use super::Policy;
 use super::matching::{Labels, Matched};
 use super::others::Others;
 use super::parts::Uses;
+use super::{BRIEF_STEPS_MAX, Policy};
 use crate::cel::node::Texts as _;
 use crate::cel::{Document, Map, Node, Scope, Text, Value};
 use crate::charts::{Piece, Text as Parts};
@@ -12,7 +12,7 @@ use crate::cozystack_resource_definition::catalogue::artifact_name;
 use crate::kinds::{PACKAGE_SOURCES, PACKAGES};
 use crate::packages::{Component, DEFAULT_VARIANT, Source};
 use serde_json::Value as Tree;
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
@@ -119,6 +119,8 @@ pub struct Facts<'r> {
     parts: OnceCell<Vec<Part>>,
     /// What values are where there are none.
     nothing: Parts<'static>,
+    /// How many steps may be taken where others wait; none where nobody does.
+    pub(super) brief_steps: Cell<Option<u64>>,
 }
 
 impl<'r> Facts<'r> {
@@ -146,6 +148,7 @@ impl<'r> Facts<'r> {
             others: Others::of(request.cluster),
             parts: OnceCell::new(),
             nothing: Parts::read_exact("{}").unwrap_or_default(),
+            brief_steps: Cell::new(request.deadline.is_brief().then_some(BRIEF_STEPS_MAX)),
         }
     }
 

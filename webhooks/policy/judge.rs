@@ -113,6 +113,7 @@ impl Policy {
                     ..Ruling::default()
                 },
                 steps_left,
+                takes_long: false,
                 steps: steps.as_deref_mut(),
             };
             let outcome = match facts.bind(&mut asked.scope, &self.uses, part, params) {
@@ -123,6 +124,9 @@ impl Policy {
                 }
                 Err(Unbound::Fault(fault)) => return Err(fault),
             };
+            if asked.takes_long {
+                return Err(Fault::TakesLong);
+            }
             steps_left = asked.steps_left;
             rulings.push(asked.ruling);
             if outcome.is_err() {
@@ -163,6 +167,8 @@ struct Asked<'e, 'f, 's> {
     scope: Scope<'e>,
     ruling: Ruling<'e>,
     steps_left: u64,
+    /// Whether that has to be asked where nobody waits.
+    takes_long: bool,
     steps: Option<&'s mut Vec<Step>>,
 }
 
@@ -183,10 +189,18 @@ impl<'e> Asked<'e, '_, '_> {
     }
 
     fn run(&mut self, expression: &'e Expression) -> Result<Value<'e>, Failed> {
-        let mut run = Run::new(Some(self.facts.request.deadline), &[]);
+        let deadline = self.facts.request.deadline;
+        let most = self.facts.brief_steps.get();
+        let mut run = match most {
+            Some(most) => Run::within(deadline, most),
+            None => Run::new(Some(deadline), &[]),
+        };
         let value = expression.program.evaluate(&self.scope, &mut run);
         let taken = run.steps();
         self.steps_left = self.steps_left.saturating_sub(taken);
+        let left = most.map(|most| most.saturating_sub(taken));
+        self.facts.brief_steps.set(left);
+        self.takes_long |= left == Some(0);
         if let Some(steps) = self.steps.as_deref_mut() {
             let gives = match &value {
                 Ok(value) => Ok(shown(value)),
@@ -201,7 +215,7 @@ impl<'e> Asked<'e, '_, '_> {
             });
         }
         let failed = |message: String, is_over| Failed { message, is_over };
-        let source = cut(&expression.source, SHOWN_EXPRESSION_MAX_CHARS);
+        let source = || cut(&expression.source, SHOWN_EXPRESSION_MAX_CHARS);
         match value {
             Ok(_) if self.steps_left == 0 => Err(failed(
                 format!("the policy takes more than {POLICY_STEPS_MAX} steps"),
@@ -209,11 +223,11 @@ impl<'e> Asked<'e, '_, '_> {
             )),
             Ok(value) => Ok(value),
             Err(Fail::Error(error)) => Err(failed(
-                format!("expression '{source}' resulted in error: {error}"),
+                format!("expression '{}' resulted in error: {error}", source()),
                 false,
             )),
             Err(Fail::Stopped(limit)) => Err(failed(
-                format!("expression '{source}' was stopped: {limit}"),
+                format!("expression '{}' was stopped: {limit}", source()),
                 true,
             )),
         }
