@@ -43,6 +43,7 @@ pub fn check(
         locals: Vec::new(),
         errors: Vec::new(),
         mixtures: Vec::new(),
+        is_way: false,
         formats: 0,
         roots: Vec::new(),
         reads: Vec::new(),
@@ -223,6 +224,8 @@ struct Checker<'c> {
     errors: Vec<CompileError>,
     /// What must be of one type in the end: items of a list, keys of a map, values of a map.
     mixtures: Vec<(Vec<(usize, Type)>, bool)>,
+    /// Whether what comes is on the way to what is read.
+    is_way: bool,
     /// How many calls of `format` are around.
     formats: usize,
     roots: Vec<String>,
@@ -272,8 +275,18 @@ impl Checker<'_> {
 
     /// Goes down with the text, whose depth is bounded.
     fn expr(&mut self, expr: &Expr) -> (Code, Type) {
+        // Of a path its end is read, not the way there.
+        if !std::mem::replace(&mut self.is_way, false) {
+            self.note_read(expr);
+        }
         let (code, found) = self.kind(expr);
         (code, found.bounded())
+    }
+
+    /// What a path goes through.
+    fn way(&mut self, operand: &Expr) -> (Code, Type) {
+        self.is_way = true;
+        self.expr(operand)
     }
 
     fn kind(&mut self, expr: &Expr) -> (Code, Type) {
@@ -297,17 +310,16 @@ impl Checker<'_> {
                     self.wrong(field.at, "unsupported optional field selection");
                     return Self::nothing();
                 };
-                let (code, operand_type) = self.expr(operand);
+                let (code, operand_type) = self.way(operand);
                 let field_type = self.field(expr.at, &operand_type, name, true);
                 (Code::Select(Box::new(code), name.clone(), true), field_type)
             }
             Kind::Has(operand, field) => {
-                self.note_read(operand, Some(field));
                 if self.is_composed(operand) {
                     let (code, _) = self.composed(expr.at, field);
                     return (Code::Evaluates(Box::new(code)), Type::Bool);
                 }
-                let (code, operand_type) = self.expr(operand);
+                let (code, operand_type) = self.way(operand);
                 self.field(expr.at, &operand_type, field, false);
                 (Code::Has(Box::new(code), field.as_str().into()), Type::Bool)
             }
@@ -368,35 +380,32 @@ impl Checker<'_> {
         })
     }
 
-    /// Notes a path that starts at a variable of the environment.
-    fn note_read(&mut self, operand: &Expr, field: Option<&str>) {
+    /// Notes a path that starts at a variable of the environment, as far as it is written out.
+    fn note_read(&mut self, expr: &Expr) {
         let mut path = Vec::new();
-        path.extend(field);
-        let mut here = operand;
+        let mut here = expr;
         loop {
-            match &here.kind {
-                Kind::Select(operand, field) => {
-                    path.push(field);
-                    here = operand;
+            here = match &here.kind {
+                Kind::Select(operand, field) | Kind::Has(operand, field) => {
+                    path.push(field.as_str());
+                    operand
                 }
-                Kind::Has(operand, _) => here = operand,
                 Kind::OptionalSelect(operand, field) => {
-                    if let Kind::Literal(Literal::String(field)) = &field.kind {
-                        path.push(field);
+                    match &field.kind {
+                        Kind::Literal(Literal::String(field)) => path.push(field),
+                        _ => path.clear(),
                     }
-                    here = operand;
+                    operand
                 }
                 Kind::Call(name, arguments) if name == "_[_]" || name == "_[?_]" => {
-                    match arguments.as_slice() {
-                        [operand, index] => {
-                            match &index.kind {
-                                Kind::Literal(Literal::String(key)) => path.push(key),
-                                _ => path.clear(),
-                            }
-                            here = operand;
-                        }
-                        _ => return,
+                    let [operand, index] = arguments.as_slice() else {
+                        return;
+                    };
+                    match &index.kind {
+                        Kind::Literal(Literal::String(key)) => path.push(key),
+                        _ => path.clear(),
                     }
+                    operand
                 }
                 Kind::Ident(name) => {
                     let is_local = self.locals.iter().any(|(local, _)| local == name);
@@ -410,7 +419,7 @@ impl Checker<'_> {
                     return;
                 }
                 _ => return,
-            }
+            };
         }
     }
 
@@ -421,11 +430,10 @@ impl Checker<'_> {
         {
             return found;
         }
-        self.note_read(expr, None);
         if self.is_composed(operand) {
             return self.composed(expr.at, field);
         }
-        let (code, operand_type) = self.expr(operand);
+        let (code, operand_type) = self.way(operand);
         let field_type = self.field(expr.at, &operand_type, field, false);
         (
             Code::Select(Box::new(code), field.into(), false),
@@ -565,9 +573,7 @@ impl Checker<'_> {
             };
             return (code, Type::Bool);
         }
-        if name == "_[_]" || name == "_[?_]" {
-            self.note_read(expr, None);
-        }
+        self.is_way = name == "_[_]" || name == "_[?_]";
         let (codes, types) = self.all(arguments);
         let mut codes = codes.into_iter();
         let at = expr.at;
@@ -908,7 +914,6 @@ impl Checker<'_> {
     /// Checks what is walked over, and binds the variables; [`Self::leave`] unbinds them.
     fn enter(&mut self, walk: &Loop) -> Code {
         let (range, range_type) = self.expr(&walk.range);
-        self.note_read(&walk.range, None);
         let has_two = walk.variables.1.is_some();
         let (first, second) = match self.known.resolve(&range_type, false) {
             Type::List(item) if has_two => (Type::Int, (*item).clone()),

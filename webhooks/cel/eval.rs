@@ -297,7 +297,7 @@ impl<'e> Machine<'_, 'e> {
                 }
             }
             (Value::Map(map), has_two) => {
-                self.run.spend(as_steps(map.len()))?;
+                self.run.spend(as_steps(map.walk_steps()))?;
                 for (key, item) in map.members() {
                     match each(self, Some(key), has_two.then_some(item)) {
                         Ok(true) => {}

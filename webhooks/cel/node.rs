@@ -6,7 +6,7 @@ use crate::charts::{Piece, Shown, View};
 use crate::contract::Json;
 use serde_json::{Number, Value as Tree};
 use std::borrow::Cow;
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::fmt;
 
 /// A place in an object.
@@ -44,6 +44,7 @@ pub trait Texts {
 pub struct Document<'t> {
     text: &'t str,
     first: OnceCell<Box<Taken<'t>>>,
+    is_unreadable: Cell<bool>,
 }
 
 #[derive(Debug)]
@@ -60,7 +61,14 @@ impl<'t> Document<'t> {
         Document {
             text,
             first: OnceCell::new(),
+            is_unreadable: Cell::new(false),
         }
+    }
+
+    /// Whether somebody has looked at a part that cannot be held: it has looked empty then.
+    #[must_use]
+    pub fn is_unreadable(&self) -> bool {
+        self.is_unreadable.get()
     }
 }
 
@@ -81,6 +89,9 @@ impl Texts for Document<'_> {
                 })
             });
             if std::ptr::eq(taken.part, part) {
+                if taken.parts.is_none() {
+                    self.is_unreadable.set(true);
+                }
                 return taken.parts.as_ref().map(Parts::root);
             }
             cell = &taken.next;

@@ -13,6 +13,9 @@ use std::cmp::Ordering;
 use std::ops::Deref;
 use std::rc::Rc;
 
+/// Steps of a look-up.
+const LOOKUP_STEPS: usize = 100;
+
 /// A text: part of what came in or of the expression, or made.
 #[derive(Debug, Clone)]
 pub enum Text<'a> {
@@ -364,6 +367,7 @@ impl<'a> Value<'a> {
                 if one.len() != other.len() {
                     return Ok(false);
                 }
+                run.spend(as_steps(one.walk_steps()))?;
                 for (key, value) in one.members() {
                     run.spend(as_steps(other.search_steps()))?;
                     match other.get(&key) {
@@ -388,6 +392,16 @@ impl<'a> Value<'a> {
 }
 
 impl Map<'_> {
+    /// Steps of going through all members, beyond those that are taken with each.
+    #[must_use]
+    pub fn walk_steps(&self) -> usize {
+        match self {
+            // Each of them is looked up, and taken apart.
+            Map::Lookup(_) => self.len().saturating_mul(LOOKUP_STEPS),
+            _ => self.len(),
+        }
+    }
+
     /// Steps of finding one member.
     #[must_use]
     pub fn search_steps(&self) -> usize {

@@ -121,6 +121,19 @@ impl<'a> Json<'a> {
         found.next().is_none().then_some(first)
     }
 
+    /// The names of its members, in the order in which they stand there. None where it is not certain what they are: this
+    /// is no map, or the places are not noted.
+    #[must_use]
+    pub fn names(self) -> Option<impl Iterator<Item = &'a str>> {
+        let members = self.members.filter(|_| self.is_object())?;
+        let mut at = 0;
+        Some(std::iter::from_fn(move || {
+            let member = members.get(at)?;
+            at += 1 + member.below.unwrap_or_default();
+            Some(member.name)
+        }))
+    }
+
     /// Whether it is a map.
     #[must_use]
     pub fn is_object(self) -> bool {
@@ -235,6 +248,13 @@ mod tests {
         let a = outline.json().alone("a").unwrap().unwrap();
         assert_eq!(alone(a, "c"), Some(Some("2".to_owned())));
         assert_eq!((alone(a, "b"), alone(a, "x")), (None, Some(None)));
+        let names = |json: Json<'_>| {
+            json.names()
+                .map(|names| names.collect::<Vec<_>>().join(" "))
+        };
+        assert_eq!(names(a), Some("b c b".to_owned()));
+        assert_eq!(names(outline.json()), Some("a l".to_owned()));
+        assert_eq!(names(outline.json().at(&["l"]).unwrap()), None);
         assert_eq!(alone(outline.json().at(&["l"]).unwrap(), "x"), None);
         assert_eq!(
             alone(Json::from(outline.json().to_raw().unwrap()), "a"),

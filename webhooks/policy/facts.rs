@@ -75,6 +75,12 @@ impl<'r> Side<'r> {
         let Some(Value::Map(components)) = self.at(&["spec", "components"]) else {
             return Vec::new();
         };
+        // Their names are known without what they hold.
+        if let Map::Node(Node::Json(json, _)) = components
+            && let Some(names) = json.names()
+        {
+            return names.map(ToOwned::to_owned).collect();
+        }
         let names = components.members().filter_map(|(key, _)| match key {
             Value::String(name) => Some(name.to_string()),
             _ => None,
@@ -161,6 +167,13 @@ impl<'r> Facts<'r> {
     /// After the change; on DELETE before it.
     fn subject(&self) -> Option<&Side<'r>> {
         self.object.as_ref().or(self.old.as_ref())
+    }
+
+    /// Whether an expression has looked at a part of the Package that cannot be held.
+    #[must_use]
+    pub fn is_unreadable(&self) -> bool {
+        let sides = self.object.iter().chain(&self.old).chain(&self.user);
+        sides.into_iter().any(|side| side.texts.is_unreadable())
     }
 
     /// The labels after and before the change.

@@ -124,6 +124,12 @@ impl Policy {
                 }
                 Err(Unbound::Fault(fault)) => return Err(fault),
             };
+            if facts.is_unreadable() {
+                // What cannot be read has looked empty.
+                let message =
+                    "the Package is nested too deeply, or holds a number that is out of range";
+                asked.fail("match", 0, message.to_owned());
+            }
             if asked.takes_long {
                 return Err(Fault::TakesLong);
             }

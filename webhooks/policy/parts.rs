@@ -93,29 +93,16 @@ impl Uses {
             ..Uses::default()
         };
         for expression in policy.expressions() {
-            let program = &expression.program;
-            for object in ["object", "oldObject"] {
-                if !program.uses(object) {
+            for read in expression.program.reads() {
+                let mut path = read.splitn(4, '.');
+                if !matches!(path.next(), Some("object" | "oldObject")) {
                     continue;
                 }
-                let root = format!("{object}.");
-                let reads = program.reads();
-                // The way to what is read further down is not read itself.
-                let is_way = |path: &str| {
-                    let below = format!("{path}.");
-                    reads.iter().any(|read| read.starts_with(&below))
-                };
-                let mut ends = reads
-                    .iter()
-                    .filter(|read| !is_way(read))
-                    .filter_map(|read| read.strip_prefix(&root));
-                // What is taken as a whole need not be among what is read of it.
-                let first = ends.next().unwrap_or_default();
-                for end in std::iter::once(first).chain(ends) {
-                    let is_all = matches!(end, "" | "metadata");
-                    uses.labels |= is_all || end.starts_with("metadata.labels");
-                    uses.annotations |= is_all || end.starts_with("metadata.annotations");
-                }
+                let (first, second) = (path.next(), path.next());
+                let is_all = first.is_none() || first == Some("metadata") && second.is_none();
+                let is_of = |name| first == Some("metadata") && second == Some(name);
+                uses.labels |= is_all || is_of("labels");
+                uses.annotations |= is_all || is_of("annotations");
             }
         }
         uses

@@ -54,7 +54,9 @@ fn ask_by<T>(
 ) -> T {
     let settings = Settings::default();
     let (text, old) = (object.to_string(), old.map(ToString::to_string));
-    let outline = Outline::take(&mut Cursor::new(&text)).unwrap();
+    let raw: &serde_json::value::RawValue = serde_json::from_str(&text).unwrap();
+    // None of what is too deep.
+    let outline = Outline::take(&mut Cursor::new(&text));
     let old = old.as_ref();
     let old = old.map(|old| Outline::take(&mut Cursor::new(old)).unwrap());
     let request = Request {
@@ -68,7 +70,11 @@ fn ask_by<T>(
         kind: "Package",
         namespace: "",
         name: "",
-        object: Some(outline.json()),
+        object: Some(
+            outline
+                .as_ref()
+                .map_or_else(|| Json::from(raw), Outline::json),
+        ),
         old_object: old.as_ref().map(Outline::json),
         user_info: None::<Json<'_>>,
         dry_run: false,
@@ -521,4 +527,19 @@ proptest! {
             Ok(())
         })?;
     }
+}
+
+/// What cannot be read must not look empty.
+#[test]
+fn what_is_too_deep_is_no_pass() {
+    let deep = (0..200).fold(json!(1), |deep, _| json!([deep]));
+    let mut object = package();
+    object["spec"]["x"] = json!({"deep": deep});
+    let policy = compiled("p", &with("!has(object.spec.x.deep[0].y) || true"));
+    assert_eq!(
+        said(&policy, &object),
+        ["match: the Package is nested too deeply, or holds a number that is out of range"]
+    );
+    let other = compiled("p", &with("has(object.spec.x)"));
+    assert_eq!(said(&other, &package()), ["validations[0]: no"]);
 }

@@ -148,3 +148,35 @@ fn expressions_give_what_cel_says() {
         assert_eq!(say(expression, object), wanted, "{expression}");
     }
 }
+
+#[test]
+fn what_is_read_is_told() {
+    for (expression, wanted) in [
+        ("object.spec.a.b == 1", "object.spec.a.b"),
+        (
+            "has(object.spec.a) && object.spec.a == oldObject.spec.a",
+            "object.spec.a oldObject.spec.a",
+        ),
+        (
+            "object == oldObject && object.spec.x == 1",
+            "object object.spec.x oldObject",
+        ),
+        (
+            "object.metadata.?labels[?'a/b'].orValue('') == request.name",
+            "object.metadata.labels.a/b request.name",
+        ),
+        (
+            "object.spec.list.all(x, x.a == params.data[x.b])",
+            "object.spec.list params.data",
+        ),
+        (
+            "object.spec.list[size(object.spec.m)].x == 1",
+            "object.spec.list object.spec.m",
+        ),
+        ("object.spec.list.map(x, has(x.y))[0]", "object.spec.list"),
+        ("'%s'.format([object.metadata]) == ''", "object.metadata"),
+    ] {
+        let program = Program::compile(expression, &Environment::admission()).unwrap();
+        assert_eq!(program.reads().join(" "), wanted, "{expression}");
+    }
+}
