@@ -28,6 +28,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use webhooks::REGISTRY;
 use webhooks::cel::{self, Document, Environment, Fail, Program, Run, Scope};
@@ -53,6 +54,7 @@ struct Cached {
     policies: usize,
     /// Policies about others.
     other_policies: usize,
+    has_hostile_policy: bool,
 }
 
 impl Cached {
@@ -62,6 +64,7 @@ impl Cached {
         machines: 0,
         policies: 0,
         other_policies: 0,
+        has_hostile_policy: false,
     };
 }
 
@@ -75,6 +78,7 @@ fn main() {
             machines: count(),
             policies: count(),
             other_policies: count(),
+            has_hostile_policy: count() > 0,
         });
     }
     if std::env::args().any(|argument| argument == "--machines") {
@@ -187,7 +191,43 @@ fn policies() {
             cpu / null
         );
     }
+    beside_hostile();
     hostile();
+}
+
+/// How others fare while a policy that is written to stall is asked ten times a second.
+fn beside_hostile() {
+    let server = Server::start(Cached {
+        has_hostile_policy: true,
+        ..Cached::USUAL
+    });
+    let body = release(12_000, false);
+    let (_, _, _, alone) = server.load(server.admission, SHARD, &body);
+    let is_over = AtomicBool::new(false);
+    let (asked, (_, _, _, beside)) = std::thread::scope(|scope| {
+        let asked = scope.spawn(|| {
+            let mut connection = server.connect(server.admission);
+            let body = package_with(
+                json!({"list": (0..2_000).collect::<Vec<_>>()}),
+                "cozystack.gizmo2",
+            );
+            let mut count = 0;
+            while !is_over.load(Ordering::Relaxed) {
+                let answer = connection.post(PACKAGE_PATH, &body).unwrap();
+                let said = answer.json()["response"]["status"]["message"].to_string();
+                assert!(said.contains("it takes more than 1000000 steps"), "{said}");
+                count += 1;
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            count
+        });
+        let loaded = server.load(server.admission, SHARD, &body);
+        is_over.store(true, Ordering::Relaxed);
+        (asked.join().unwrap(), loaded)
+    });
+    println!(
+        "p99 of others, us: {alone} alone, {beside} while {asked} reviews are stopped by what they may use up"
+    );
 }
 
 /// What is written to stall: how long until it is stopped, and what it takes until then.
@@ -498,19 +538,23 @@ fn gizmo_schema() -> Value {
 
 /// A new Package of 12 KB, 5.6 KB of it values, as Flux applies it.
 fn package() -> Vec<u8> {
-    let values = gizmo_values(12);
+    package_with(gizmo_values(12), "cozystack.gizmo1")
+}
+
+fn package_with(values: Value, name: &str) -> Vec<u8> {
+    let component = name.trim_start_matches("cozystack.");
     let object = |padding| {
         json!({
             "apiVersion": "cozystack.io/v1alpha1", "kind": "Package",
-            "metadata": {"name": "cozystack.gizmo1", "managedFields": managed_fields(padding)},
-            "spec": {"variant": "default", "components": {"gizmo1": {"values": values}}},
+            "metadata": {"name": name, "managedFields": managed_fields(padding)},
+            "spec": {"variant": "default", "components": {component: {"values": values}}},
         })
     };
     let review = |padding| {
         json!({
             "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
             "request": {
-                "uid": "705ab4f5-6393-11e8-b7cc-42010a800002", "operation": "CREATE", "name": "cozystack.gizmo1",
+                "uid": "705ab4f5-6393-11e8-b7cc-42010a800002", "operation": "CREATE", "name": name,
                 "kind": {"group": "cozystack.io", "version": "v1alpha1", "kind": "Package"},
                 "resource": {"group": "cozystack.io", "version": "v1alpha1", "resource": "packages"},
                 "userInfo": {"username": "flux", "groups": ["system:authenticated"]},
@@ -579,6 +623,16 @@ fn serve(cached: Cached) {
     fill(&caches, cached.packages);
     add_machines(&caches, cached.machines);
     add_policies(&caches, cached.policies, cached.other_policies);
+    if cached.has_hostile_policy {
+        let policy = json!({
+            "apiVersion": "policy.cozystack.io/v1alpha1", "kind": "PackagePolicy", "metadata": {"name": "hostile"},
+            "spec": {
+                "match": {"packages": {"names": ["cozystack.gizmo2"]}, "components": ["*"]},
+                "validations": [{"expression": "values.list.all(a, values.list.all(b, a + b >= 0))"}],
+            },
+        });
+        caches.policies.put(&Object::of(policy).unwrap());
+    }
     caches.put("", "Namespace", Object::of(root()).unwrap());
     caches.put("apps", "Deployment", Object::of(flux_tenants()).unwrap());
     caches.settle();
@@ -669,6 +723,7 @@ impl Server {
                     cached.machines,
                     cached.policies,
                     cached.other_policies,
+                    usize::from(cached.has_hostile_policy),
                 ]
                 .map(|count| count.to_string()),
             )
