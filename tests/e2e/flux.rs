@@ -7,7 +7,7 @@ use crate::{Cluster, eventually, values};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-const NAMESPACE: &str = "fleet";
+pub const NAMESPACE: &str = "fleet";
 const RECONCILES: u64 = 10;
 
 /// A PackageSource with these variants, each with one component of the source's own name.
@@ -35,13 +35,19 @@ fn package(name: &str, annotations: &str, spec: &str) -> String {
 }
 
 /// A bystander in the same set: it shows whether anything of the set was applied.
-fn witness(namespace: &str, note: &str) -> String {
+pub fn witness(namespace: &str, note: &str) -> String {
     format!(
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: witness, namespace: {namespace}}}\ndata: {{note: {note}}}\n"
     )
 }
 
-fn kustomization(plane: &Plane, name: &str, repository: &str, path: &str, more: &str) -> Subject {
+pub fn kustomization(
+    plane: &Plane,
+    name: &str,
+    repository: &str,
+    path: &str,
+    more: &str,
+) -> Subject {
     plane.apply(&format!(
         "
 apiVersion: kustomize.toolkit.fluxcd.io/v1
@@ -60,12 +66,12 @@ spec:
 }
 
 /// Files whose text is made.
-fn texts<'a, const N: usize>(files: &'a [(&'a str, String); N]) -> [(&'a str, &'a str); N] {
+pub fn texts<'a, const N: usize>(files: &'a [(&'a str, String); N]) -> [(&'a str, &'a str); N] {
     files.each_ref().map(|(path, text)| (*path, text.as_str()))
 }
 
 /// What the cluster holds, but for the objects of those that reconcile, the sources that the tests move, and Events.
-fn content(plane: &Plane) -> BTreeMap<String, String> {
+pub fn content(plane: &Plane) -> BTreeMap<String, String> {
     let reconcilers = [
         format!("/registry/kustomize.toolkit.fluxcd.io/kustomizations/{NAMESPACE}/"),
         format!("/registry/helm.toolkit.fluxcd.io/helmreleases/{NAMESPACE}/"),
@@ -128,7 +134,7 @@ fn until_refused(plane: &Plane, object: &str) {
     });
 }
 
-fn says(ready: &Ready, sentences: &[&str]) {
+pub fn says(ready: &Ready, sentences: &[&str]) {
     for sentence in sentences {
         assert!(ready.message.contains(sentence), "{sentence}: {ready:#?}");
     }

@@ -34,6 +34,7 @@ mod migrate;
 mod package_values;
 mod packages;
 mod policies;
+mod policies_flux;
 mod settings;
 mod tenants;
 mod tenants_flux;
@@ -119,6 +120,10 @@ fn main() -> ExitCode {
             package_values::follow_their_charts,
         ),
         ("policies_are_asked", policies::are_asked),
+        (
+            "policies_warn_and_are_logged",
+            policies::warn_and_are_logged,
+        ),
         ("machines_have_services", machines::have_services),
         ("machines_are_written_by_many", machines::written_by_many),
         ("machines_and_their_charts", machines::adopted_by_helm),
@@ -160,6 +165,10 @@ fn main() -> ExitCode {
         (
             "releases_see_the_verdicts_and_stay_in_sync",
             flux::releases_see_the_verdicts,
+        ),
+        (
+            "policies_refuse_kustomizations",
+            policies_flux::refuse_kustomizations,
         ),
         (
             "releases_of_machines_stay_in_sync",

@@ -1,12 +1,12 @@
-//! Operators' policies on a real API server: compiled when written, in force at once, counted, gone at once.
+//! Operators' policies on a real API server: compiled when written, in force at once, counted, logged, gone at once.
 
 use crate::support::http::plain;
-use crate::{Cluster, eventually};
-use serde_json::Value;
+use crate::{Cluster, eventually, repository};
+use serde_json::{Value, json};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-const SOURCE: &str = "
+pub const SOURCE: &str = "
 apiVersion: cozystack.io/v1alpha1
 kind: PackageSource
 metadata: {name: cozystack.gizmo}
@@ -32,7 +32,7 @@ spec:
 
 const SENTENCE: &str = "spec.components.gizmo-db.values: gizmo-db keeps two replicas (PackagePolicy two-replicas, validations[0])";
 
-fn package(replicas: &str) -> String {
+pub fn package(replicas: &str) -> String {
     format!(
         "apiVersion: cozystack.io/v1alpha1\nkind: Package\nmetadata: {{name: cozystack.gizmo}}\n\
          spec: {{components: {{gizmo-db: {{values: {{replicas: {replicas}}}}}}}}}\n"
@@ -40,7 +40,7 @@ fn package(replicas: &str) -> String {
 }
 
 /// Within 2 s, as it is promised.
-fn soon(what: &str, mut is_so: impl FnMut() -> bool) {
+pub fn soon(what: &str, mut is_so: impl FnMut() -> bool) {
     let began = Instant::now();
     while !is_so() {
         assert!(
@@ -186,4 +186,174 @@ spec:
     soon("a policy is gone", || dry_run(other).0);
     plane.kubectl(&["delete", "packagepolicy", "two-replicas"]);
     soon("the other one, too", || dry_run(&package("0")).0);
+}
+
+/// Requests that change Packages, and what is known of them without their bodies.
+const AUDIT_POLICY: &str = "
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- level: Metadata
+  verbs: [create, update, patch, delete]
+  resources: [{group: cozystack.io, resources: [packages]}]
+- level: None
+";
+
+/// What the API server logs of a request: of its annotations those of the webhook, by their keys behind its name.
+struct Logged {
+    code: u64,
+    annotations: Value,
+}
+
+/// The line of the request that was sent under this name. The client may have its answer before the log has the line.
+fn logged(log: &Path, field_manager: &str) -> Logged {
+    const PREFIX: &str = "validate.cozystack.io.packages.webhook.cozystack.io/";
+    let parameter = format!("fieldManager={field_manager}&");
+    let mut lines = Vec::new();
+    eventually("the request is in the audit log", || {
+        let text = std::fs::read_to_string(log).unwrap();
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        let events = whole
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap());
+        lines = events
+            .filter(|event: &Value| {
+                let uri = event["requestURI"].as_str().unwrap();
+                format!("{uri}&").contains(&parameter)
+            })
+            .collect();
+        !lines.is_empty()
+    });
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+    let line = &lines[0];
+    assert_eq!(line["objectRef"]["name"], "cozystack.gizmo", "{line}");
+    let annotations = line["annotations"].as_object().unwrap().iter();
+    Logged {
+        code: line["responseStatus"]["code"].as_u64().unwrap(),
+        annotations: annotations
+            .filter_map(|(key, value)| Some((key.strip_prefix(PREFIX)?.to_owned(), value.clone())))
+            .collect(),
+    }
+}
+
+/// What `validation_failure` lists.
+fn failures(logged: &Logged) -> Value {
+    let list = logged.annotations["validation_failure"].as_str();
+    serde_json::from_str(list.unwrap_or("null")).unwrap()
+}
+
+pub fn warn_and_are_logged(assets: &Path) {
+    let mut cluster = Cluster::installed(assets);
+    let log = cluster.plane.keep_audit_log(AUDIT_POLICY);
+    let _service = cluster.serve();
+    let plane = &cluster.plane;
+    let apply = |object: &str, name: &str, more: &[&str]| {
+        let name = format!("--field-manager={name}");
+        let mut arguments = vec!["apply", "-f", "-", &name];
+        arguments.extend(more);
+        plane.kubectl_with(&arguments, object)
+    };
+    plane.apply(SOURCE);
+
+    // One of the library: who writes by hand is told so, and the log keeps the name.
+    let library = repository("docs/policies/flux-writes.yaml");
+    plane.apply(&std::fs::read_to_string(library).unwrap());
+    let warning = "Warning: Packages are kept in Git, and Flux will change this back (PackagePolicy flux-writes, validations[0])";
+    soon("it warns", || {
+        let (success, _, stderr) = apply(&package("1"), "waits", &["--dry-run=server"]);
+        success && stderr.contains(warning)
+    });
+    let by_hand = json!({
+        "message": "Packages are kept in Git, and Flux will change this back",
+        "policy": "flux-writes",
+        "expressionIndex": 0,
+        "validationActions": ["Warn", "Audit"],
+    });
+    for (name, more) in [
+        ("tries", &["--dry-run=server"] as &[&str]),
+        ("creates", &[]),
+    ] {
+        let (success, _, stderr) = apply(&package("1"), name, more);
+        assert!(
+            success && stderr.lines().any(|line| line == warning),
+            "{stderr}"
+        );
+        let logged = logged(&log, name);
+        assert_eq!(logged.code, 201);
+        assert_eq!(logged.annotations["flux-writes_by-hand"], "admin");
+        assert_eq!(failures(&logged), json!([by_hand]));
+    }
+    // Of Flux there is nothing to be said.
+    let flux = [
+        "--as=system:serviceaccount:cozy-fluxcd:kustomize-controller",
+        "--as-group=system:masters",
+    ];
+    let (success, _, stderr) = apply(&package("4"), "flux", &flux);
+    assert!(success && !stderr.contains("PackagePolicy"), "{stderr}");
+    let by_flux = logged(&log, "flux");
+    assert_eq!(by_flux.code, 200);
+    let members = by_flux.annotations.as_object().unwrap();
+    for key in ["flux-writes_by-hand", "validation_failure"] {
+        assert!(!members.contains_key(key), "{members:?}");
+    }
+
+    // Audit alone is silent towards the writer; with Deny the log has it, too.
+    let with = |actions: &str| {
+        POLICY
+            .replace(
+                "  paramRef: {name: limits, parameterNotFoundAction: Allow}\n",
+                &format!(
+                    "  validationActions: [{actions}]\n  auditAnnotations:\n  - key: replicas\n    valueExpression: component + '=' + string(values.replicas)\n"
+                ),
+            )
+            .replace(" && !(component in params.data)", "")
+    };
+    let few = |actions: &[&str]| {
+        json!({
+            "message": "gizmo-db keeps two replicas",
+            "policy": "two-replicas",
+            "expressionIndex": 0,
+            "validationActions": actions,
+            "component": "gizmo-db",
+        })
+    };
+    plane.apply(&with("Audit"));
+    let mut tries = 0;
+    soon("the log has it", || {
+        tries += 1;
+        let name = format!("waits-{tries}");
+        let mut more = vec!["--dry-run=server"];
+        more.extend(flux);
+        assert!(apply(&package("1"), &name, &more).0);
+        failures(&logged(&log, &name)) == json!([few(&["Audit"])])
+    });
+    let (success, _, stderr) = apply(&package("1"), "silent", &flux);
+    assert!(success && !stderr.contains("PackagePolicy"), "{stderr}");
+    let silent = logged(&log, "silent");
+    assert_eq!(silent.code, 200);
+    assert_eq!(failures(&silent), json!([few(&["Audit"])]));
+    assert_eq!(silent.annotations["two-replicas_replicas"], "gizmo-db=1");
+    let (_, _, stderr) = apply(&package("4"), "both", &[]);
+    assert!(
+        stderr.contains(warning) && !stderr.contains("two replicas"),
+        "{stderr}"
+    );
+    assert_eq!(
+        failures(&logged(&log, "both")),
+        json!([by_hand, few(&["Audit"])])
+    );
+
+    plane.apply(&with("Deny, Audit"));
+    soon("it denies", || {
+        !apply(&package("5"), "waits", &["--dry-run=server"]).0
+    });
+    let (success, _, stderr) = apply(&package("5"), "denied", &flux);
+    assert!(!success && stderr.contains(SENTENCE), "{stderr}");
+    let denied = logged(&log, "denied");
+    assert_eq!(denied.code, 422);
+    assert_eq!(denied.annotations["decision"], "denied");
+    assert_eq!(denied.annotations["rule"], "policies");
+    assert_eq!(denied.annotations["two-replicas_replicas"], "gizmo-db=5");
+    assert_eq!(failures(&denied), json!([few(&["Deny", "Audit"])]));
 }

@@ -131,6 +131,8 @@ impl Drop for Process {
 pub struct Plane {
     // Processes end before their folder goes.
     apiserver: Option<Process>,
+    /// What the API server is given beyond what all scenarios need.
+    apiserver_flags: Vec<String>,
     controllers: Option<Process>,
     _etcd: Process,
     pub folder: TempDir,
@@ -235,6 +237,7 @@ impl Plane {
         std::fs::write(&kubeconfig, kubeconfig_text(folder.path(), address)).unwrap();
         let mut plane = Plane {
             apiserver: None,
+            apiserver_flags: Vec::new(),
             controllers: None,
             _etcd: etcd_process,
             assets: assets.to_owned(),
@@ -252,21 +255,23 @@ impl Plane {
         let at = |name: &str| self.folder.path().join(name).display().to_string();
         let mut process = Process::start(
             "kube-apiserver",
-            Command::new(self.assets.join("kube-apiserver")).args([
-                format!("--etcd-servers=http://{}", self.etcd),
-                "--bind-address=127.0.0.1".to_owned(),
-                "--advertise-address=127.0.0.1".to_owned(),
-                format!("--secure-port={}", self.address.port()),
-                format!("--tls-cert-file={}", at("apiserver.crt")),
-                format!("--tls-private-key-file={}", at("apiserver.key")),
-                format!("--client-ca-file={}", at("ca.crt")),
-                format!("--service-account-key-file={}", at("accounts.pub")),
-                format!("--service-account-signing-key-file={}", at("accounts.key")),
-                "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
-                "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
-                "--authorization-mode=RBAC".to_owned(),
-                "--disable-admission-plugins=ServiceAccount".to_owned(),
-            ]),
+            Command::new(self.assets.join("kube-apiserver"))
+                .args([
+                    format!("--etcd-servers=http://{}", self.etcd),
+                    "--bind-address=127.0.0.1".to_owned(),
+                    "--advertise-address=127.0.0.1".to_owned(),
+                    format!("--secure-port={}", self.address.port()),
+                    format!("--tls-cert-file={}", at("apiserver.crt")),
+                    format!("--tls-private-key-file={}", at("apiserver.key")),
+                    format!("--client-ca-file={}", at("ca.crt")),
+                    format!("--service-account-key-file={}", at("accounts.pub")),
+                    format!("--service-account-signing-key-file={}", at("accounts.key")),
+                    "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
+                    "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
+                    "--authorization-mode=RBAC".to_owned(),
+                    "--disable-admission-plugins=ServiceAccount".to_owned(),
+                ])
+                .args(&self.apiserver_flags),
             self.folder.path(),
         );
         let (kubectl, kubeconfig) = (self.assets.join("kubectl"), self.kubeconfig.clone());
@@ -299,6 +304,20 @@ impl Plane {
 
     pub fn stop_apiserver(&mut self) {
         self.apiserver = None;
+    }
+
+    /// Starts the API server anew with an audit policy; gives where the log is.
+    pub fn keep_audit_log(&mut self, policy: &str) -> PathBuf {
+        let at = |name: &str| self.folder.path().join(name);
+        let (policy_file, log) = (at("audit-policy.yaml"), at("audit.log"));
+        std::fs::write(&policy_file, policy).unwrap();
+        self.stop_apiserver();
+        self.apiserver_flags = vec![
+            format!("--audit-policy-file={}", policy_file.display()),
+            format!("--audit-log-path={}", log.display()),
+        ];
+        self.start_apiserver();
+        log
     }
 
     /// A kubeconfig whose server is somewhere else, such as a proxy.
