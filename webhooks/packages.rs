@@ -3,7 +3,6 @@
 //! Source: `internal/operator/package_reconciler.go` and `packagesource_reconciler.go` of Cozystack v1.0.0-alpha.1.
 
 use crate::charts::{Text, Values};
-use crate::contract::skim::Cursor;
 use crate::contract::{Json, Object};
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -98,7 +97,7 @@ fn known_parts(object: Json<'_>) -> Option<PackageParts<'_>> {
         None => None,
     };
     let spec = match object.alone("spec")? {
-        Some(spec) => known_spec(&mut Cursor::new(spec.get()))?,
+        Some(spec) => known_spec(spec)?,
         None => SpecParts::default(),
     };
     Some(PackageParts {
@@ -107,56 +106,54 @@ fn known_parts(object: Json<'_>) -> Option<PackageParts<'_>> {
     })
 }
 
-fn known_spec<'a>(cursor: &mut Cursor<'a>) -> Option<SpecParts<'a>> {
+fn known_spec(spec: Json<'_>) -> Option<SpecParts<'_>> {
     let mut values = Vec::new();
-    let mut components = |cursor: &mut Cursor<'a>| {
-        known_map(cursor, |component, cursor| {
-            if cursor.peek()? != b'{' {
-                return known_value(cursor).map(Some);
-            }
-            let rest = known_map(cursor, |member, cursor| {
-                if member == "values" {
-                    values.push((component.to_owned(), Text::take(cursor)?));
-                    return Some(None);
-                }
-                known_value(cursor).map(Some)
-            });
-            rest.map(Some)
-        })
-    };
-    let rest = if cursor.peek()? == b'{' {
-        known_map(cursor, |member, cursor| {
-            if member == "components" && cursor.peek()? == b'{' {
-                components(cursor).map(Some)
+    let rest = if spec.is_object() {
+        known_map(spec, |name, member| {
+            if name == "components" && member.is_object() {
+                known_components(member, &mut values).map(Some)
             } else {
-                known_value(cursor).map(Some)
+                member.read().ok().map(Some)
             }
         })?
     } else {
-        known_value(cursor)?
+        spec.read().ok()?
     };
-    // Twice under one name: somebody else knows which counts.
-    let mut names: Vec<&String> = values.iter().map(|(name, _)| name).collect();
-    names.sort_unstable();
-    let is_clear = names.is_sorted_by(|one, two| one < two);
-    is_clear.then_some(SpecParts { rest, values })
+    Some(SpecParts { rest, values })
 }
 
-fn known_value(cursor: &mut Cursor<'_>) -> Option<Value> {
-    serde_json::from_str(cursor.value()?).ok()
-}
-
-/// A map of what `make` makes of each member, but for those of which it makes nothing.
-fn known_map<'a>(
-    cursor: &mut Cursor<'a>,
-    mut make: impl FnMut(&'a str, &mut Cursor<'a>) -> Option<Option<Value>>,
+fn known_components<'a>(
+    components: Json<'a>,
+    values: &mut Vec<(String, Held<'a>)>,
 ) -> Option<Value> {
-    let mut map = Map::new();
-    cursor.members(|name, cursor| match make(name, cursor)? {
-        Some(value) => map.insert(name.to_owned(), value).is_none().then_some(()),
-        None => Some(()),
-    })?;
-    Some(Value::Object(map))
+    known_map(components, |component, said| {
+        if !said.is_object() {
+            return said.read().ok().map(Some);
+        }
+        let rest = known_map(said, |name, member| {
+            if name == "values" {
+                values.push((component.to_owned(), Held::Shared(member.values()?)));
+                return Some(None);
+            }
+            member.read().ok().map(Some)
+        });
+        rest.map(Some)
+    })
+}
+
+/// A map of what `make` makes of each member, but for those of which it makes nothing; none where a name stands there
+/// twice: somebody else knows which counts.
+fn known_map<'a>(
+    map: Json<'a>,
+    mut make: impl FnMut(&'a str, Json<'a>) -> Option<Option<Value>>,
+) -> Option<Value> {
+    let mut members = Map::new();
+    for name in map.names()? {
+        if let Some(value) = make(name, map.alone(name)??)? {
+            members.insert(name.to_owned(), value);
+        }
+    }
+    Some(Value::Object(members))
 }
 
 impl PackageParts<'_> {
@@ -181,7 +178,25 @@ struct SpecParts<'a> {
     /// Everything but the values.
     rest: Value,
     /// `components.<name>.values`
-    values: Vec<(String, Text<'a>)>,
+    values: Vec<(String, Held<'a>)>,
+}
+
+/// Values, taken apart.
+#[derive(Debug)]
+enum Held<'a> {
+    /// For all rules.
+    Shared(&'a Text<'a>),
+    /// For this one.
+    Own(Text<'a>),
+}
+
+impl Held<'_> {
+    fn text(&self) -> &Text<'_> {
+        match self {
+            Held::Shared(text) => text,
+            Held::Own(text) => text,
+        }
+    }
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for SpecParts<'a> {
@@ -206,7 +221,7 @@ enum Place {
 /// Builds a value but for the values of components, which it puts aside.
 struct Level<'v, 'a> {
     place: Place,
-    values: &'v mut Vec<(String, Text<'a>)>,
+    values: &'v mut Vec<(String, Held<'a>)>,
 }
 
 impl<'de: 'a, 'a> DeserializeSeed<'de> for Level<'_, 'a> {
@@ -266,7 +281,7 @@ impl<'de: 'a, 'a> Visitor<'de> for Level<'_, 'a> {
                     let text = members.next_value::<Text<'a>>()?;
                     // Of what is there twice the last counts.
                     self.values.retain(|(known, _)| known != component);
-                    self.values.push((component.clone(), text));
+                    self.values.push((component.clone(), Held::Own(text)));
                     continue;
                 }
                 _ => {
@@ -462,7 +477,7 @@ impl<'a> Install<'a> {
 pub struct Package<'a> {
     spec: &'a Value,
     /// The values of components, where these are not in the spec.
-    texts: &'a [(String, Text<'a>)],
+    texts: &'a [(String, Held<'a>)],
 }
 
 impl<'a> Package<'a> {
@@ -527,7 +542,7 @@ impl<'a> Package<'a> {
     pub fn values(self, component: &str) -> Values<'a> {
         let mut texts = self.texts.iter();
         match texts.find(|(known, _)| known == component) {
-            Some((_, text)) => Values::Text(text),
+            Some((_, held)) => Values::Text(held.text()),
             None => {
                 let built = self.component(component);
                 Values::Built(
@@ -563,6 +578,7 @@ impl<'a> Package<'a> {
 mod tests {
     use super::*;
     use crate::contract::Outline;
+    use crate::contract::skim::Cursor;
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -572,7 +588,7 @@ mod tests {
     fn shown(parts: &PackageParts<'_>) -> Shown {
         let values = parts.spec.values.iter();
         let mut values: Vec<_> = values
-            .map(|(name, text)| (name.clone(), text.root().to_value()))
+            .map(|(name, text)| (name.clone(), text.text().root().to_value()))
             .collect();
         values.sort_by(|one, two| one.0.cmp(&two.0));
         (parts.metadata.name.clone(), parts.spec.rest.clone(), values)

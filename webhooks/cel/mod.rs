@@ -27,8 +27,9 @@ pub mod types;
 mod unify;
 pub mod value;
 
+pub use crate::charts::Document;
 pub use guard::SOURCE_MAX_BYTES;
-pub use node::{Document, Node};
+pub use node::Node;
 pub use program::{CompileError, Environment, Program, Scope, request_type};
 pub use run::{Fail, Limit, Run};
 pub use types::Type;

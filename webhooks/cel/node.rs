@@ -1,12 +1,10 @@
 //! What expressions see of objects, read no further than they look.
 
 use super::value::{List, Map, Text, Value};
-use crate::charts::Text as Parts;
-use crate::charts::{Piece, Shown, View};
+use crate::charts::{Piece, Shown, Texts, View};
 use crate::contract::Json;
 use serde_json::{Number, Value as Tree};
 use std::borrow::Cow;
-use std::cell::{Cell, OnceCell};
 use std::fmt;
 
 /// A place in an object.
@@ -29,72 +27,6 @@ impl fmt::Debug for Node<'_> {
             Node::Piece(piece) => write!(formatter, "{piece:?}"),
             Node::Tree(tree) => write!(formatter, "{tree}"),
             Node::View(view) => write!(formatter, "{view:?}"),
-        }
-    }
-}
-
-/// Takes parts of one text apart, each of them once.
-pub trait Texts {
-    /// That part, taken apart; none when it is no part of the text or cannot be held.
-    fn piece(&self, part: &str) -> Option<Piece<'_>>;
-}
-
-/// A text of which parts are taken apart when somebody looks.
-#[derive(Debug, Default)]
-pub struct Document<'t> {
-    text: &'t str,
-    first: OnceCell<Box<Taken<'t>>>,
-    is_unreadable: Cell<bool>,
-}
-
-#[derive(Debug)]
-struct Taken<'t> {
-    part: &'t str,
-    parts: Option<Parts<'t>>,
-    next: OnceCell<Box<Taken<'t>>>,
-}
-
-impl<'t> Document<'t> {
-    /// Of a text that is JSON.
-    #[must_use]
-    pub fn new(text: &'t str) -> Document<'t> {
-        Document {
-            text,
-            first: OnceCell::new(),
-            is_unreadable: Cell::new(false),
-        }
-    }
-
-    /// Whether somebody has looked at a part that cannot be held: it has looked empty then.
-    #[must_use]
-    pub fn is_unreadable(&self) -> bool {
-        self.is_unreadable.get()
-    }
-}
-
-impl Texts for Document<'_> {
-    fn piece(&self, part: &str) -> Option<Piece<'_>> {
-        let start = part
-            .as_ptr()
-            .addr()
-            .checked_sub(self.text.as_ptr().addr())?;
-        let part = self.text.get(start..start.checked_add(part.len())?)?;
-        let mut cell = &self.first;
-        loop {
-            let taken = cell.get_or_init(|| {
-                Box::new(Taken {
-                    part,
-                    parts: Parts::read_exact(part).ok(),
-                    next: OnceCell::new(),
-                })
-            });
-            if std::ptr::eq(taken.part, part) {
-                if taken.parts.is_none() {
-                    self.is_unreadable.set(true);
-                }
-                return taken.parts.as_ref().map(Parts::root);
-            }
-            cell = &taken.next;
         }
     }
 }

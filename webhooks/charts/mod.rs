@@ -12,6 +12,7 @@ mod coalesce;
 mod component;
 mod defaults;
 mod dependencies;
+mod document;
 mod formats;
 mod range;
 mod schema;
@@ -20,6 +21,7 @@ mod text;
 mod view;
 
 pub use component::{Component, OwnSchema, Values};
+pub use document::{Document, Texts};
 pub use range::{is_compatible, is_version};
 pub use text::{Piece, Shown, Text};
 pub use view::View;

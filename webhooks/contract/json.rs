@@ -3,6 +3,7 @@
 
 use super::packed;
 use super::skim::Cursor;
+use crate::charts::{Document, Text, Texts};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -16,6 +17,7 @@ const USUAL_MEMBERS: usize = 48;
 pub struct Outline<'a> {
     text: &'a str,
     members: Vec<Member<'a>>,
+    values: Document<'a>,
 }
 
 #[derive(Debug)]
@@ -31,7 +33,11 @@ impl<'a> Outline<'a> {
     pub fn take(cursor: &mut Cursor<'a>) -> Option<Outline<'a>> {
         let mut members = Vec::with_capacity(USUAL_MEMBERS);
         let text = note(cursor, 0, &mut members)?;
-        Some(Outline { text, members })
+        Some(Outline {
+            text,
+            members,
+            values: Document::of_values(text),
+        })
     }
 
     /// The text, to be asked.
@@ -40,6 +46,7 @@ impl<'a> Outline<'a> {
         Json {
             text: self.text,
             members: Some(&self.members),
+            values: Some(&self.values),
         }
     }
 }
@@ -77,6 +84,8 @@ pub struct Json<'a> {
     text: &'a str,
     /// The places of what is in it; none where they are not noted.
     members: Option<&'a [Member<'a>]>,
+    /// Takes values apart, once for all rules.
+    values: Option<&'a dyn Texts>,
 }
 
 impl<'a> From<&'a RawValue> for Json<'a> {
@@ -84,6 +93,7 @@ impl<'a> From<&'a RawValue> for Json<'a> {
         Json {
             text: raw.get(),
             members: None,
+            values: None,
         }
     }
 }
@@ -105,7 +115,7 @@ impl<'a> Json<'a> {
             let Some(members) = here.members else {
                 return packed::at(here.text, path).map(Json::from);
             };
-            here = named(members, name).next()?;
+            here = here.named(members, name).next()?;
             path = rest;
         }
         Some(here)
@@ -116,7 +126,7 @@ impl<'a> Json<'a> {
     #[must_use]
     pub fn alone(self, name: &str) -> Option<Option<Json<'a>>> {
         let members = self.members.filter(|_| self.is_object())?;
-        let mut found = named(members, name);
+        let mut found = self.named(members, name);
         let first = found.next();
         found.next().is_none().then_some(first)
     }
@@ -132,6 +142,31 @@ impl<'a> Json<'a> {
             at += 1 + member.below.unwrap_or_default();
             Some(member.name)
         }))
+    }
+
+    /// It as values of a chart, taken apart: once, whoever asks. None where nobody keeps it, or it cannot be held.
+    #[must_use]
+    pub fn values(self) -> Option<&'a Text<'a>> {
+        self.values?.text(self.text)
+    }
+
+    /// The members of that name among those of one object and what is below them.
+    fn named(self, members: &'a [Member<'a>], name: &str) -> impl Iterator<Item = Json<'a>> {
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            loop {
+                let member = members.get(at)?;
+                let first = at + 1;
+                at = first + member.below.unwrap_or_default();
+                if member.name == name {
+                    return Some(Json {
+                        text: member.value,
+                        members: member.below.and_then(|_| members.get(first..at)),
+                        values: self.values,
+                    });
+                }
+            }
+        })
     }
 
     /// Whether it is a map.
@@ -167,24 +202,6 @@ impl<'a> Json<'a> {
     pub fn to_raw(self) -> Result<&'a RawValue, serde_json::Error> {
         self.read()
     }
-}
-
-/// The members of that name among those of one object and what is below them.
-fn named<'a>(members: &'a [Member<'a>], name: &str) -> impl Iterator<Item = Json<'a>> {
-    let mut at = 0;
-    std::iter::from_fn(move || {
-        loop {
-            let member = members.get(at)?;
-            let first = at + 1;
-            at = first + member.below.unwrap_or_default();
-            if member.name == name {
-                return Some(Json {
-                    text: member.value,
-                    members: member.below.and_then(|_| members.get(first..at)),
-                });
-            }
-        }
-    })
 }
 
 #[cfg(test)]

@@ -4,9 +4,8 @@ use super::matching::{Labels, Matched};
 use super::others::Others;
 use super::parts::Uses;
 use super::{BRIEF_STEPS_MAX, Policy};
-use crate::cel::node::Texts as _;
 use crate::cel::{Document, Map, Node, Scope, Text, Value};
-use crate::charts::{Piece, Text as Parts};
+use crate::charts::{Piece, Text as Parts, Texts as _};
 use crate::contract::{Chart, Fault, Json, Object, Request};
 use crate::cozystack_resource_definition::catalogue::artifact_name;
 use crate::kinds::{PACKAGE_SOURCES, PACKAGES};
@@ -20,6 +19,8 @@ use std::rc::Rc;
 struct Side<'r> {
     json: Json<'r>,
     texts: Document<'r>,
+    /// Values, where nobody keeps them for all rules.
+    values: Document<'r>,
     variant: OnceCell<String>,
     labels: OnceCell<Labels>,
 }
@@ -29,6 +30,7 @@ impl<'r> Side<'r> {
         Side {
             json,
             texts: Document::new(json.get()),
+            values: Document::of_values(json.get()),
             variant: OnceCell::new(),
             labels: OnceCell::new(),
         }
@@ -268,7 +270,8 @@ impl<'r> Facts<'r> {
             None | Some(Value::Null) => self.nothing.root(),
             Some(Value::Map(Map::Node(Node::Piece(piece)))) => piece,
             Some(Value::Map(Map::Node(Node::Json(json, _)))) => {
-                match side.texts.piece(json.get()) {
+                let shared = json.values().map(Parts::root);
+                match shared.or_else(|| side.values.piece(json.get())) {
                     Some(piece) => piece,
                     None => {
                         return Err(Unbound::Failed(format!(
