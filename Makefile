@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint e2e generate bench image
+.PHONY: help setup run test lint e2e generate bench fuzz image
 
 help: ## Show this
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -24,6 +24,9 @@ generate: ## Write the generated parts of charts/ and docs/
 
 bench: setup ## What a review costs, as ratios to a null responder
 	cargo bench --locked --bench review
+
+fuzz: setup ## What parses, with any input, for SECONDS (60)
+	@hack/fuzz/run.sh cel $(or $(SECONDS),60)
 
 image: setup ## An OCI image layout in target/image, without a daemon (PROFILE=dev: faster)
 	@hack/image.sh

@@ -18,8 +18,11 @@ export "CARGO_TARGET_$(echo "$host" | tr 'a-z-' 'A-Z_')_RUSTFLAGS=$flags"
 cargo build --release --locked --manifest-path "$here/Cargo.toml" --bin "$target" --target "$host"
 
 mkdir -p "$here/corpus/$target" "$here/artifacts"
-seeds=()
-[[ -d "$here/seeds/$target" ]] && seeds+=("$here/seeds/$target")
-exec "${CARGO_TARGET_DIR:-$here/target}/$host/release/$target" "$here/corpus/$target" "${seeds[@]}" \
+# It starts with the expressions of the test cases, as they stand there.
+if [[ "$target" == cel && -z "$(ls -A "$here/corpus/cel")" ]]; then
+  grep -h '^- expression: ' "$here"/../../testcases/cel/*.yaml | sed 's/^- expression: //' |
+    split -l 1 -a 4 - "$here/corpus/cel/case-"
+fi
+exec "${CARGO_TARGET_DIR:-$here/target}/$host/release/$target" "$here/corpus/$target" \
   -artifact_prefix="$here/artifacts/" -max_total_time="$seconds" -max_len=4096 -timeout=10 -rss_limit_mb=1024 \
   -print_final_stats=1
