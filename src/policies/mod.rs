@@ -239,7 +239,7 @@ fn params_name(manifest: &Value) -> Option<&str> {
     let text = |pointer: &str| manifest.pointer(pointer).and_then(Value::as_str);
     let is_one = text("/apiVersion") == Some("v1")
         && text("/kind") == Some("ConfigMap")
-        && text("/metadata/namespace") == Some(&*Target::default().namespace);
+        && text("/metadata/namespace").is_none_or(|own| own == Target::default().namespace);
     text("/metadata/name").filter(|_| is_one)
 }
 

@@ -138,7 +138,7 @@ pub fn made_trusted_and_rotated(assets: &Path) {
     let plane = &cluster.plane;
     // Nothing is there to be taken back, and that is fine.
     let said = cluster.crds(&["uninstall"]);
-    assert_eq!(said.matches(": absent").count(), 6, "{said}");
+    assert_eq!(said.matches(": absent").count(), 7, "{said}");
 
     // Before anything of the release is there.
     plane.apply(NAMESPACE);
@@ -150,14 +150,13 @@ pub fn made_trusted_and_rotated(assets: &Path) {
         "MutatingWebhookConfiguration cozystack-webhook: absent".to_owned(),
     ];
     for plural in [
-        "applicationdefinitions",
-        "cozystackresourcedefinitions",
-        "packages",
-        "packagesources",
+        "applicationdefinitions.cozystack.io",
+        "cozystackresourcedefinitions.cozystack.io",
+        "packages.cozystack.io",
+        "packagesources.cozystack.io",
+        "packagepolicies.policy.cozystack.io",
     ] {
-        expected.push(format!(
-            "CustomResourceDefinition {plural}.cozystack.io: absent"
-        ));
+        expected.push(format!("CustomResourceDefinition {plural}: absent"));
     }
     expected.push(format!("Secret cozy-webhook/{LEAF}: created"));
     let mut lines: Vec<&str> = said.lines().collect();

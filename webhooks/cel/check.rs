@@ -25,7 +25,14 @@ pub struct Checked {
     pub reads: Vec<String>,
     /// Regular expressions that stand in it.
     pub regexes: Vec<(Box<str>, Regex)>,
+    /// What compiling them costs.
+    pub regex_steps: u64,
 }
+
+/// How many errors of one expression are told.
+const ERRORS_MAX: usize = 20;
+/// What compiling the regular expressions of one expression may cost, in steps: they are kept, up to 8 MiB of them.
+const REGEX_STEPS_MAX: u64 = 150_000;
 
 /// Checks a tree.
 ///
@@ -48,6 +55,8 @@ pub fn check(
         roots: Vec::new(),
         reads: Vec::new(),
         regexes: Vec::new(),
+        regex_steps: 0,
+        more_errors: 0,
         late: Vec::new(),
         formatted: Vec::new(),
         items: Vec::new(),
@@ -63,6 +72,10 @@ pub fn check(
     if !checker.errors.is_empty() {
         let mut errors = checker.errors;
         errors.sort_by_key(|error| (error.line, error.column));
+        if let (Some(last), true) = (errors.last_mut(), checker.more_errors > 0) {
+            let more = format!("; and {} more", checker.more_errors);
+            last.message.push_str(&more);
+        }
         return Err(errors);
     }
     let mut reads = checker.reads;
@@ -74,6 +87,7 @@ pub fn check(
         roots: checker.roots,
         reads,
         regexes: checker.regexes,
+        regex_steps: checker.regex_steps,
     })
 }
 
@@ -222,6 +236,8 @@ struct Checker<'c> {
     /// Variables of the macros around, the outermost first.
     locals: Vec<(String, Type)>,
     errors: Vec<CompileError>,
+    /// How many more there are.
+    more_errors: usize,
     /// What must be of one type in the end: items of a list, keys of a map, values of a map.
     mixtures: Vec<(Vec<(usize, Type)>, bool)>,
     /// Whether what comes is on the way to what is read.
@@ -231,6 +247,8 @@ struct Checker<'c> {
     roots: Vec<String>,
     reads: Vec<String>,
     regexes: Vec<(Box<str>, Regex)>,
+    /// What compiling them costs, which tells how large they are.
+    regex_steps: u64,
     /// What is wrong with constants: said where nothing else is wrong.
     late: Vec<(usize, String)>,
     /// Formats that stand in the text, their places, and what is formatted.
@@ -245,6 +263,11 @@ impl Checker<'_> {
     }
 
     fn hinted(&mut self, at: usize, message: impl Into<String>, hint: Option<String>) {
+        // All at once, but no more than somebody reads.
+        if self.errors.len() == ERRORS_MAX {
+            self.more_errors += 1;
+            return;
+        }
         let (line, column) = position(self.source, at);
         let mut message = message.into();
         if let Some(hint) = hint {
@@ -776,6 +799,17 @@ impl Checker<'_> {
         let Kind::Literal(Literal::String(text)) = &pattern.kind else {
             return;
         };
+        if self.regexes.iter().any(|(known, _)| known == text) {
+            return;
+        }
+        self.regex_steps = self.regex_steps.saturating_add(regex::compile_steps(text));
+        if self.regex_steps > REGEX_STEPS_MAX {
+            self.wrong(
+                pattern.at,
+                "the regular expressions up to here are too large together: they are kept compiled",
+            );
+            return;
+        }
         match regex::compile(text) {
             Ok(regex) => self.regexes.push((text.clone(), regex)),
             Err(_) if name == "matches" => {

@@ -6,9 +6,11 @@ use super::parse::{Quantifier, Transform};
 use super::program::Scope;
 use super::run::{Fail, Run, as_steps};
 use super::types::Type;
-use super::value::{List, Text, Value};
+use super::value::{List, Map, Text, Value};
 use std::cmp::Ordering;
 
+/// How much of a key a message holds, in characters.
+const SHOWN_MAX_CHARS: usize = 500;
 /// Bytes of a value in a list.
 const ITEM_BYTES: usize = size_of::<Value<'static>>();
 
@@ -53,7 +55,7 @@ impl<'e> Machine<'_, 'e> {
             Code::Local(place) => Ok(self.locals.get(*place).cloned().unwrap_or(Value::Null)),
             Code::Select(operand, field, is_optional) => {
                 let operand = self.eval(operand)?;
-                selected(operand, *is_optional, |_| {
+                self.selected(operand, *is_optional, |_| {
                     Ok(Value::String(Text::Borrowed(field)))
                 })
             }
@@ -63,12 +65,12 @@ impl<'e> Machine<'_, 'e> {
                     Value::Optional(Some(inner)) => (*inner).clone(),
                     other => other,
                 };
-                let found = qualify(&operand, &Value::String(Text::Borrowed(field)), true)?;
+                let found = self.find(&operand, &Value::String(Text::Borrowed(field)), true)?;
                 Ok(Value::Bool(found.is_some()))
             }
             Code::Index(operand, index, is_optional) => {
                 let operand = self.eval(operand)?;
-                selected(operand, *is_optional, |_| self.eval(index))
+                self.selected(operand, *is_optional, |machine| machine.eval(index))
             }
             Code::And(terms) => self.logical(terms, false),
             Code::Or(terms) => self.logical(terms, true),
@@ -89,7 +91,7 @@ impl<'e> Machine<'_, 'e> {
             }
             Code::Compare(comparison, both) => {
                 let (one, other) = self.both(both)?;
-                let order = compare(&one, &other, *comparison)?;
+                let order = compare(&one, &other, *comparison, self.run)?;
                 Ok(Value::Bool(match comparison {
                     Comparison::Less => order.is_lt(),
                     Comparison::LessOrEqual => order.is_le(),
@@ -130,6 +132,51 @@ impl<'e> Machine<'_, 'e> {
                 }
             }
         }
+    }
+
+    /// What stands under a key of an operand; of an optional operand, or where an optional is asked for, as an optional.
+    fn selected(
+        &mut self,
+        operand: Value<'e>,
+        is_optional: bool,
+        key: impl FnOnce(&mut Self) -> Outcome<'e>,
+    ) -> Outcome<'e> {
+        let (operand, is_optional) = match operand {
+            none @ Value::Optional(None) => return Ok(none),
+            Value::Optional(Some(inner)) => ((*inner).clone(), true),
+            other => (other, is_optional),
+        };
+        let key = key(self)?;
+        match self.find(&operand, &key, is_optional)? {
+            Some(value) if is_optional => Ok(value.some()),
+            Some(value) => Ok(value),
+            // Without presence asked for, it is there or an error.
+            None => Ok(Value::Optional(None)),
+        }
+    }
+
+    /// What stands under a key; none where it is absent and that may be. Pays for the search, and for what is made of
+    /// what is looked up.
+    fn find(
+        &mut self,
+        operand: &Value<'e>,
+        key: &Value<'e>,
+        may_be_absent: bool,
+    ) -> Result<Option<Value<'e>>, Fail> {
+        if let Value::Map(map) = operand {
+            self.run.spend(as_steps(map.search_steps()))?;
+        }
+        let found = qualify(operand, key, may_be_absent)?;
+        if let (Value::Map(Map::Lookup(_)), Some(Value::Map(Map::Fields(fields)))) =
+            (operand, &found)
+        {
+            for (_, field) in fields.iter() {
+                if let Value::Map(members) = field {
+                    self.run.allocate(2 * ITEM_BYTES * members.len())?;
+                }
+            }
+        }
+        Ok(found)
     }
 
     fn both(&mut self, both: &'e (Code, Code)) -> Result<(Value<'e>, Value<'e>), Fail> {
@@ -461,26 +508,6 @@ pub fn dispatch<'e>(call: &Call, arguments: &[Value<'e>], run: &mut Run<'_>) -> 
     }
 }
 
-/// What stands under a key of an operand; of an optional operand, or where an optional is asked for, as an optional.
-fn selected<'e>(
-    operand: Value<'e>,
-    is_optional: bool,
-    key: impl FnOnce(&Value<'e>) -> Outcome<'e>,
-) -> Outcome<'e> {
-    let (operand, is_optional) = match operand {
-        none @ Value::Optional(None) => return Ok(none),
-        Value::Optional(Some(inner)) => ((*inner).clone(), true),
-        other => (other, is_optional),
-    };
-    let key = key(&operand)?;
-    match qualify(&operand, &key, is_optional)? {
-        Some(value) if is_optional => Ok(value.some()),
-        Some(value) => Ok(value),
-        // Without presence asked for, it is there or an error.
-        None => Ok(Value::Optional(None)),
-    }
-}
-
 /// What stands under a key; none where it is absent and that may be.
 fn qualify<'e>(
     operand: &Value<'e>,
@@ -613,7 +640,10 @@ fn go_type(value: &Value<'_>) -> &'static str {
 /// A value in a message, as Go prints it.
 fn shown(value: &Value<'_>) -> String {
     match value {
-        Value::String(text) => text.to_string(),
+        Value::String(text) => match text.char_indices().nth(SHOWN_MAX_CHARS) {
+            Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
+            None => text.to_string(),
+        },
         Value::Int(number) => number.to_string(),
         Value::Uint(number) => number.to_string(),
         Value::Bool(is) => is.to_string(),
@@ -647,12 +677,23 @@ fn is_receiver(value: &Value<'_>) -> bool {
     )
 }
 
-fn compare(one: &Value<'_>, other: &Value<'_>, comparison: Comparison) -> Result<Ordering, Fail> {
+fn compare(
+    one: &Value<'_>,
+    other: &Value<'_>,
+    comparison: Comparison,
+    run: &mut Run<'_>,
+) -> Result<Ordering, Fail> {
     let is_nan = |value: &Value<'_>| matches!(value, Value::Double(number) if number.is_nan());
     match (one, other) {
         (Value::Bool(one), Value::Bool(other)) => Ok(one.cmp(other)),
-        (Value::String(one), Value::String(other)) => Ok((**one).cmp(&**other)),
-        (Value::Bytes(one), Value::Bytes(other)) => Ok(one.cmp(other)),
+        (Value::String(one), Value::String(other)) => {
+            run.scan(one.len().min(other.len()))?;
+            Ok((**one).cmp(&**other))
+        }
+        (Value::Bytes(one), Value::Bytes(other)) => {
+            run.scan(one.len().min(other.len()))?;
+            Ok(one.cmp(other))
+        }
         (Value::Timestamp(one), Value::Timestamp(other)) => Ok(one.cmp(other)),
         (Value::Duration(one), Value::Duration(other)) => Ok(one.cmp(other)),
         (

@@ -222,6 +222,7 @@ pub struct Program {
     roots: Vec<String>,
     reads: Vec<String>,
     regexes: Vec<(Box<str>, Regex)>,
+    regex_steps: u64,
     cost: u64,
     height: usize,
 }
@@ -268,6 +269,7 @@ impl Program {
             roots: checked.roots,
             reads: checked.reads,
             regexes: checked.regexes,
+            regex_steps: checked.regex_steps,
         })
     }
 
@@ -293,6 +295,12 @@ impl Program {
     #[must_use]
     pub fn cost(&self) -> u64 {
         self.cost
+    }
+
+    /// What compiling its regular expressions costs, in steps: it tells how large those are that it keeps.
+    #[must_use]
+    pub fn regex_steps(&self) -> u64 {
+        self.regex_steps
     }
 
     /// Runs it. What is used up counts in `run`.

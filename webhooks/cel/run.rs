@@ -61,6 +61,7 @@ pub struct Run<'r> {
     /// As many as there were.
     steps: u64,
     bytes_left: usize,
+    bytes: usize,
     clock: u64,
     deadline: Option<Deadline>,
     /// Those that the expression names, compiled with it.
@@ -105,6 +106,7 @@ impl<'r> Run<'r> {
             steps_left: STEPS_MAX,
             steps: STEPS_MAX,
             bytes_left: BYTES_MAX,
+            bytes: BYTES_MAX,
             clock: CLOCK_STEPS,
             deadline,
             known,
@@ -120,6 +122,18 @@ impl<'r> Run<'r> {
     /// Puts those before first again.
     pub fn leave(&mut self, around: &'r [(Box<str>, Regex)]) {
         self.known = around;
+    }
+
+    /// With no more than so many bytes.
+    pub fn limit_bytes(&mut self, bytes: usize) {
+        self.bytes_left = self.bytes_left.min(bytes);
+        self.bytes = self.bytes_left;
+    }
+
+    /// How many bytes have been made.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes - self.bytes_left
     }
 
     /// How many steps have been taken.

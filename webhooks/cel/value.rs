@@ -386,6 +386,10 @@ impl<'a> Value<'a> {
                 run.scan(one.len().min(other.len()))?;
                 Ok(**one == **other)
             }
+            (Value::Bytes(one), Value::Bytes(other)) => {
+                run.scan(one.len().min(other.len()))?;
+                Ok(one == other)
+            }
             _ => Ok(self.is_same_scalar(other)),
         }
     }
@@ -407,7 +411,8 @@ impl Map<'_> {
     pub fn search_steps(&self) -> usize {
         match self {
             Map::Made(members) => members.len() / 4 + 1,
-            Map::Node(_) | Map::Fields(_) | Map::Lookup(_) => 1,
+            Map::Node(_) | Map::Fields(_) => 1,
+            Map::Lookup(_) => LOOKUP_STEPS,
         }
     }
 }

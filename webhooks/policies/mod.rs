@@ -7,7 +7,7 @@ use crate::contract::{
 };
 use crate::kinds::{EXTERNAL_ARTIFACTS, PACKAGE_POLICIES, PACKAGE_SOURCES, PACKAGES};
 use crate::package::component_path;
-use crate::policy::{Facts, Part, Policy, Refusal, Ruling};
+use crate::policy::{ANNOTATION_MAX_BYTES, Facts, Part, Policy, Refusal, Ruling};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -87,6 +87,17 @@ impl Validate for Policies {
             return Ok(());
         }
         let facts = Facts::of(request);
+        let mut audit = Audit::default();
+        if !facts.can_be_matched() {
+            let asked = policies
+                .iter()
+                .filter(|policy| policy.may_be_about(facts.name(), request.operation));
+            for policy in asked {
+                report(policy, &facts, &policy.cannot_match(), &mut audit, verdict);
+            }
+            audit.publish(verdict);
+            return Ok(());
+        }
         let labels = if policies.ask_for_labels() {
             facts.labels()
         } else {
@@ -94,7 +105,6 @@ impl Validate for Policies {
         };
         let mut asked = policies.about(facts.name(), &labels);
         asked.retain(|policy| facts.are_matched_by(policy, &labels));
-        let mut audit = Audit::default();
         for policy in asked {
             let params = policy.params().and_then(|name| policies.params(name));
             let rulings = policy.judge(&facts, params, None)?;
@@ -102,6 +112,7 @@ impl Validate for Policies {
                 verdict.note(explained(policy, &rulings));
             }
             for ruling in rulings {
+                request.deadline.check()?;
                 audit.annotate(policy, &ruling);
                 report(policy, &facts, &ruling, &mut audit, verdict);
             }
@@ -109,6 +120,15 @@ impl Validate for Policies {
         audit.publish(verdict);
         Ok(())
     }
+}
+
+/// Values, as many as an annotation holds.
+fn joined(values: &[String]) -> String {
+    let mut joined = values.join(", ");
+    while joined.len() > ANNOTATION_MAX_BYTES {
+        joined.pop();
+    }
+    joined
 }
 
 fn explained(policy: &Policy, rulings: &[Ruling<'_>]) -> String {
@@ -188,7 +208,8 @@ impl Audit {
         for (key, value) in &ruling.annotations {
             let key = format!("{}_{key}", policy.name);
             let values = self.annotations.entry(key).or_default();
-            if !values.contains(value) {
+            let bytes: usize = values.iter().map(String::len).sum();
+            if bytes <= ANNOTATION_MAX_BYTES && !values.contains(value) {
                 values.push(value.clone());
             }
         }
@@ -217,7 +238,7 @@ impl Audit {
             verdict.audit.push((FAILURES_KEY.to_owned(), list));
         }
         let annotations = self.annotations.into_iter();
-        let annotations = annotations.map(|(key, values)| (key, values.join(", ")));
+        let annotations = annotations.map(|(key, values)| (key, joined(&values)));
         verdict.audit.extend(annotations);
     }
 }

@@ -7,12 +7,17 @@ use super::{
 };
 use crate::cel::types::ObjectType;
 use crate::cel::{Environment, Program, Type, request_type};
-use crate::contract::{Path, Reason, Violation};
+use crate::contract::{Operation, Path, Reason, Violation};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+/// What compiling the regular expressions of a policy may cost, in steps: they are kept, up to 16 MiB of them.
+const POLICY_REGEX_STEPS_MAX: u64 = 300_000;
+/// How much of an expression is shown where it is refused, in characters.
+const SHOWN_MAX_CHARS: usize = 500;
 /// How many characters of what does not compile are kept as the reason.
 const REASON_MAX_CHARS: usize = 1_000;
 /// Names that CEL keeps for itself: none of them can be read as a field.
@@ -74,6 +79,7 @@ impl Policy {
             name: text("/metadata/name").unwrap_or_default().to_owned(),
             violations: Vec::new(),
             cost: 0,
+            regex_steps: 0,
         };
         let matching = Match::read(spec, &mut compiler.violations);
         let has_components = matching.is_about_components();
@@ -136,6 +142,12 @@ impl Policy {
         self.param_ref.as_ref().map(|param| param.name.as_str())
     }
 
+    /// Whether it may be about a Package of that name, whatever that holds.
+    #[must_use]
+    pub fn may_be_about(&self, name: &str, operation: Operation) -> bool {
+        self.matching.may_match(name, operation)
+    }
+
     /// Whether it is asked once for each component.
     #[must_use]
     pub fn is_about_components(&self) -> bool {
@@ -160,6 +172,14 @@ impl Policy {
     pub fn cost(&self) -> u64 {
         let costs = self.expressions().map(|one| one.program.cost());
         costs.fold(0, u64::saturating_add)
+    }
+}
+
+/// As much of an expression as somebody reads in a message.
+fn shown(source: &str) -> Cow<'_, str> {
+    match source.char_indices().nth(SHOWN_MAX_CHARS) {
+        Some((end, _)) => Cow::Owned(format!("{}...", source.get(..end).unwrap_or_default())),
+        None => Cow::Borrowed(source),
     }
 }
 
@@ -220,6 +240,7 @@ struct Compiler {
     name: String,
     violations: Vec<Violation>,
     cost: u64,
+    regex_steps: u64,
 }
 
 /// The items of a list of the spec, as many as the CRD lets in.
@@ -259,8 +280,9 @@ impl Compiler {
         let program = match Program::compile(source, environment) {
             Ok(program) => program,
             Err(errors) => {
+                let source = shown(source);
                 for error in errors {
-                    self.refuse(Violation::invalid(path, source, error.to_string()));
+                    self.refuse(Violation::invalid(path, &*source, error.to_string()));
                 }
                 return None;
             }
@@ -269,7 +291,7 @@ impl Compiler {
         if !results.is_empty() && !results.contains(result) {
             let wanted: Vec<String> = results.iter().map(ToString::to_string).collect();
             let detail = format!("must evaluate to {} but got {result}", wanted.join(" or "));
-            self.refuse(Violation::invalid(path, source, detail));
+            self.refuse(Violation::invalid(path, &*shown(source), detail));
             return None;
         }
         let cost = program.cost();
@@ -277,10 +299,16 @@ impl Compiler {
             let detail = format!(
                 "is estimated to cost {cost} steps; it may cost {EXPRESSION_COST_MAX}: go through fewer lists within lists"
             );
-            self.refuse(Violation::invalid(path, source, detail));
+            self.refuse(Violation::invalid(path, &*shown(source), detail));
             return None;
         }
         self.cost = self.cost.saturating_add(cost);
+        self.regex_steps = self.regex_steps.saturating_add(program.regex_steps());
+        if self.regex_steps > POLICY_REGEX_STEPS_MAX {
+            let detail = "the regular expressions of the policy are too large together: they are kept compiled";
+            self.refuse(Violation::forbidden(path, detail));
+            return None;
+        }
         Some(Expression {
             path: path.to_field(),
             source: source.to_owned(),

@@ -127,6 +127,7 @@ pub struct Facts<'r> {
     parts: OnceCell<Vec<Part>>,
     /// What values are where there are none.
     nothing: Parts<'static>,
+    is_same_spec: OnceCell<bool>,
     /// How many steps may be taken where others wait; none where nobody does.
     pub(super) brief_steps: Cell<Option<u64>>,
 }
@@ -156,6 +157,7 @@ impl<'r> Facts<'r> {
             others: Others::of(request.cluster),
             parts: OnceCell::new(),
             nothing: Parts::read_exact("{}").unwrap_or_default(),
+            is_same_spec: OnceCell::new(),
             brief_steps: Cell::new(request.deadline.is_brief().then_some(BRIEF_STEPS_MAX)),
         }
     }
@@ -176,6 +178,17 @@ impl<'r> Facts<'r> {
     pub fn is_unreadable(&self) -> bool {
         let sides = self.object.iter().chain(&self.old).chain(&self.user);
         sides.into_iter().any(|side| side.texts.is_unreadable())
+    }
+
+    /// Whether that by which policies are matched can be read.
+    #[must_use]
+    pub fn can_be_matched(&self) -> bool {
+        for side in self.object.iter().chain(&self.old) {
+            side.variant();
+            side.labels();
+            side.components();
+        }
+        !self.is_unreadable()
     }
 
     /// The labels after and before the change.
@@ -378,43 +391,56 @@ impl<'r> Facts<'r> {
         let (Some(new), Some(old)) = (&self.object, &self.old) else {
             return false;
         };
-        let is_same = |path: &[&str]| {
-            let build = |side: &Side<'_>| {
-                let value = side.at(path);
-                value.map(|value| built(&value)).unwrap_or_default()
-            };
-            build(new) == build(old)
+        if self.is_unreadable() {
+            // What cannot be read looks empty on both sides.
+            return new.json.get() == old.json.get();
+        }
+        let is_same = |path: &[&str]| match (new.at(path), old.at(path)) {
+            (Some(new), Some(old)) => is_same(&new, &old),
+            (new, old) => new.is_none() && old.is_none(),
         };
-        let labels_count = policy.uses.labels || !policy.matching.selector.is_empty();
         let is_same_thing = match part {
             Some(part) if !policy.uses.has_object() => {
                 new.variant() == old.variant() && is_same(&["spec", "components", &part.name])
             }
-            _ => is_same(&["spec"]),
+            _ => *self.is_same_spec.get_or_init(|| is_same(&["spec"])),
         };
+        let selects = !policy.matching.selector.is_empty();
+        let mut metadata = policy.uses.metadata.iter();
         is_same_thing
-            && (!labels_count || is_same(&["metadata", "labels"]))
-            && (!policy.uses.annotations || is_same(&["metadata", "annotations"]))
+            && (!selects || is_same(&["metadata", "labels"]))
+            && metadata.all(|member| is_same(&["metadata", member]))
     }
 }
 
-/// What of an object stands there, as a tree.
-fn built(value: &Value<'_>) -> Tree {
-    match value {
-        Value::Bool(is) => Tree::Bool(*is),
-        Value::Int(number) => (*number).into(),
-        Value::Double(number) => {
-            serde_json::Number::from_f64(*number).map_or(Tree::Null, Tree::Number)
+/// Whether two parts of objects are the same.
+fn is_same(one: &Value<'_>, other: &Value<'_>) -> bool {
+    match (one, other) {
+        (
+            Value::Map(Map::Node(Node::Json(one, _))),
+            Value::Map(Map::Node(Node::Json(other, _))),
+        ) if one.get() == other.get() => true,
+        // Members stand in the order of their names on both sides.
+        (Value::Map(one), Value::Map(other)) => {
+            let mut both = one.members().zip(other.members());
+            one.len() == other.len()
+                && both.all(|((own, one), (name, other))| {
+                    is_same(&own, &name) && is_same(&one, &other)
+                })
         }
-        Value::String(text) => Tree::from(&**text),
-        Value::List(list) => list.iter().map(|item| built(&item)).collect(),
-        Value::Map(map) => {
-            let members = map.members().filter_map(|(key, value)| match key {
-                Value::String(key) => Some((key.to_string(), built(&value))),
-                _ => None,
-            });
-            Tree::Object(members.collect())
+        (Value::List(one), Value::List(other)) => {
+            one.len() == other.len()
+                && one
+                    .iter()
+                    .zip(other.iter())
+                    .all(|(one, other)| is_same(&one, &other))
         }
-        _ => Tree::Null,
+        (Value::String(one), Value::String(other)) => **one == **other,
+        (Value::Bool(one), Value::Bool(other)) => one == other,
+        (Value::Null, Value::Null) => true,
+        // What is written otherwise is not the same.
+        (Value::Int(one), Value::Int(other)) => one == other,
+        (Value::Double(one), Value::Double(other)) => one.to_bits() == other.to_bits(),
+        _ => false,
     }
 }

@@ -2,12 +2,14 @@
 
 use super::facts::{Facts, Part, Unbound};
 use super::parts::{Expression, FailurePolicy, Validation};
-use super::{ANNOTATION_MAX_BYTES, MESSAGE_MAX_BYTES, POLICY_STEPS_MAX, Policy};
+use super::{ANNOTATION_MAX_BYTES, MESSAGE_MAX_BYTES, POLICY_BYTES_MAX, POLICY_STEPS_MAX, Policy};
 use crate::cel::{Fail, Run, Scope, Value};
 use crate::contract::{Fault, Reason};
 use serde_json::Value as Tree;
 use std::fmt::Write as _;
 
+/// Of what cannot be taken apart.
+const UNREADABLE: &str = "the Package is nested too deeply, or holds a number that is out of range";
 /// How much of an expression a message repeats, in characters.
 const SHOWN_EXPRESSION_MAX_CHARS: usize = 1_000;
 /// How much of a value `policy explain` shows, in characters.
@@ -94,6 +96,7 @@ impl Policy {
             return Ok(vec![self.failed_whole("paramRef", &message)]);
         }
         let mut steps_left = POLICY_STEPS_MAX;
+        let mut bytes_left = POLICY_BYTES_MAX;
         let mut rulings = Vec::new();
         let parts: Vec<Option<&Part>> = if self.is_about_components() {
             let parts = facts.parts().iter();
@@ -113,6 +116,7 @@ impl Policy {
                     ..Ruling::default()
                 },
                 steps_left,
+                bytes_left,
                 takes_long: false,
                 steps: steps.as_deref_mut(),
             };
@@ -126,20 +130,25 @@ impl Policy {
             };
             if facts.is_unreadable() {
                 // What cannot be read has looked empty.
-                let message =
-                    "the Package is nested too deeply, or holds a number that is out of range";
-                asked.fail("match", 0, message.to_owned());
+                asked.fail("match", 0, UNREADABLE.to_owned());
             }
             if asked.takes_long {
                 return Err(Fault::TakesLong);
             }
             steps_left = asked.steps_left;
+            bytes_left = asked.bytes_left;
             rulings.push(asked.ruling);
             if outcome.is_err() {
                 break;
             }
         }
         Ok(rulings)
+    }
+
+    /// What it says of a Package of which nobody can tell whether the policy is about it.
+    #[must_use]
+    pub fn cannot_match<'e>(&self) -> Ruling<'e> {
+        self.failed_whole("match", UNREADABLE)
     }
 
     /// It fails before any expression is asked.
@@ -173,6 +182,7 @@ struct Asked<'e, 'f, 's> {
     scope: Scope<'e>,
     ruling: Ruling<'e>,
     steps_left: u64,
+    bytes_left: usize,
     /// Whether that has to be asked where nobody waits.
     takes_long: bool,
     steps: Option<&'s mut Vec<Step>>,
@@ -201,7 +211,9 @@ impl<'e> Asked<'e, '_, '_> {
             Some(most) => Run::within(deadline, most),
             None => Run::new(Some(deadline), &[]),
         };
+        run.limit_bytes(self.bytes_left);
         let value = expression.program.evaluate(&self.scope, &mut run);
+        self.bytes_left = self.bytes_left.saturating_sub(run.bytes());
         let taken = run.steps();
         self.steps_left = self.steps_left.saturating_sub(taken);
         let left = most.map(|most| most.saturating_sub(taken));
@@ -377,7 +389,7 @@ impl<'e> Asked<'e, '_, '_> {
 }
 
 fn one_line(text: &str) -> String {
-    text.replace(['\n', '\r'], " ")
+    cut_bytes(text, MESSAGE_MAX_BYTES).replace(['\n', '\r'], " ")
 }
 
 /// The first so many characters, and whether there are more.

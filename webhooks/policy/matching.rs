@@ -179,6 +179,13 @@ impl Match {
         components.any(|pattern| pattern == ALL || pattern == name)
     }
 
+    /// Whether it may be about a Package of that name, whatever that holds.
+    pub fn may_match(&self, name: &str, operation: Operation) -> bool {
+        let mut names = self.names.iter();
+        self.operations.contains(&operation)
+            && (self.names.is_empty() || names.any(|pattern| pattern.matches(name)))
+    }
+
     /// Whether the policy is about that request. As in ValidatingAdmissionPolicy it is enough that the labels before or
     /// after a change match: nobody gets out of a policy by taking the label away.
     pub fn matches(&self, request: &Matched<'_>) -> bool {

@@ -47,6 +47,8 @@ pub const POLICY_COST_MAX: u64 = 10 * EXPRESSION_COST_MAX;
 /// Steps that one policy may take for one request, whatever it holds and however many components it is asked of: ten
 /// times those of one expression, as the API server has it.
 pub const POLICY_STEPS_MAX: u64 = 10 * crate::cel::run::STEPS_MAX;
+/// Bytes that the expressions of one policy may make for one request: what variables give is kept to the end.
+pub const POLICY_BYTES_MAX: usize = 24 << 20;
 /// Steps that all policies of a request together may take on a connection's own thread: a few hundred microseconds. What
 /// takes more is asked again where nobody waits.
 pub const BRIEF_STEPS_MAX: u64 = 10_000;

@@ -3,6 +3,7 @@
 use super::Policy;
 use crate::cel::Program;
 use crate::contract::{FieldPath, Reason};
+use std::collections::BTreeSet;
 
 /// What becomes of a Package when an expression cannot be evaluated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,11 +76,12 @@ pub struct ParamRef {
 #[derive(Debug, Default)]
 pub struct Uses {
     variables: Vec<&'static str>,
-    /// `metadata.labels` before or after the change.
-    pub labels: bool,
-    /// `metadata.annotations` before or after the change.
-    pub annotations: bool,
+    /// Members of `metadata` before or after the change.
+    pub metadata: BTreeSet<String>,
 }
+
+/// Members of `metadata` that users write, for those who read all of it.
+const WRITTEN: [&str; 4] = ["annotations", "finalizers", "labels", "ownerReferences"];
 
 impl Uses {
     /// What the expressions of a policy read.
@@ -100,9 +102,11 @@ impl Uses {
                 }
                 let (first, second) = (path.next(), path.next());
                 let is_all = first.is_none() || first == Some("metadata") && second.is_none();
-                let is_of = |name| first == Some("metadata") && second == Some(name);
-                uses.labels |= is_all || is_of("labels");
-                uses.annotations |= is_all || is_of("annotations");
+                if is_all {
+                    uses.metadata.extend(WRITTEN.map(ToOwned::to_owned));
+                } else if let (Some("metadata"), Some(member)) = (first, second) {
+                    uses.metadata.insert(member.to_owned());
+                }
             }
         }
         uses

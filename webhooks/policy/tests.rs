@@ -1,7 +1,9 @@
 use super::matching::Labels;
 use super::*;
 use crate::contract::skim::Cursor;
-use crate::contract::{Deadline, Fault, Json, Operation, Outline, Request, Settings, Verdict};
+use crate::contract::{
+    Deadline, Fault, Json, Operation, Outline, Request, Settings, Verdict, Violation,
+};
 use crate::kinds::PACKAGES;
 use crate::testing::Around;
 use proptest::prelude::*;
@@ -346,7 +348,11 @@ fn what_a_policy_does_not_read_may_change() {
     ];
     for (new, wanted) in [
         (old.clone(), [true; 6]),
-        (changed("/metadata/finalizers", json!(["a/b"])), [true; 6]),
+        (
+            changed("/metadata/finalizers", json!(["a/b"])),
+            [true, true, true, false, false, true],
+        ),
+        (changed("/metadata/generation", json!(7)), [true; 6]),
         (
             changed("/spec/components/gizmo/values/replicas", json!(2)),
             [false; 6],
@@ -539,6 +545,27 @@ fn what_is_too_deep_is_no_pass() {
     assert_eq!(
         said(&policy, &object),
         ["match: the Package is nested too deeply, or holds a number that is out of range"]
+    );
+    // Nor does anybody get out of a policy by what hides that it matches.
+    let matched = json!({"match": {"packages": {"selector": {"matchLabels": {"tier": "data"}}}, "variants": ["v"], "components": ["c"]},
+        "validations": [{"expression": "false", "message": "no"}]});
+    let mut around = Around::default();
+    around.policies = Arc::new(Policies::of([compiled("p", &matched)], HashMap::new()));
+    let violations = ask(&around, &object, None, |facts| {
+        let mut verdict = Verdict::default();
+        let rule = crate::policies::WEBHOOK.validate.unwrap();
+        rule.validate(&facts.request, &mut verdict).unwrap();
+        verdict
+            .violations
+            .iter()
+            .map(Violation::message)
+            .collect::<Vec<_>>()
+    });
+    assert_eq!(
+        violations,
+        [
+            "the Package is nested too deeply, or holds a number that is out of range (PackagePolicy p, match)"
+        ]
     );
     let other = compiled("p", &with("has(object.spec.x)"));
     assert_eq!(said(&other, &package()), ["validations[0]: no"]);

@@ -111,6 +111,40 @@ fn deep_and_long_expressions_are_refused_with_their_place() {
     }
 }
 
+#[test]
+fn regular_expressions_are_kept_within_bounds() {
+    let many: Vec<String> = (0..400)
+        .map(|number| format!("'a'.matches('\\\\pL{{10}}x{number}')"))
+        .collect();
+    let said = say(&many.join("||"), "{}");
+    assert!(
+        said.contains("the regular expressions up to here are too large together"),
+        "{said}"
+    );
+    // The same one counts once.
+    let same = vec!["'a'.matches('\\\\pL{10}x')"; 300].join("||");
+    assert_eq!(say(&same, "{}"), "false");
+}
+
+#[test]
+fn no_more_errors_are_told_than_are_read() {
+    let names: Vec<String> = (0..2_000).map(|number| format!("n{number}")).collect();
+    let errors =
+        Program::compile(&format!("[{}]", names.join(",")), &Environment::admission()).unwrap_err();
+    assert_eq!(errors.len(), 20);
+    assert!(
+        errors[19].message.ends_with("; and 1980 more"),
+        "{}",
+        errors[19]
+    );
+}
+
+#[test]
+fn messages_hold_no_more_of_a_key_than_is_read() {
+    let said = say("object[object.text] == 1", &large(20_000));
+    assert_eq!(said, format!("error: no such key: {}...", "a".repeat(500)));
+}
+
 /// An object with a list of so many numbers, and a text of as many characters.
 fn large(items: usize) -> String {
     let mut list = String::from("0");
@@ -141,6 +175,11 @@ fn what_takes_too_much_is_stopped() {
         ),
         (
             "object.list.transformMapEntry(i, v, {v: i}).size() > 0",
+            steps,
+        ),
+        ("object.list.all(a, object.text <= object.text)", steps),
+        (
+            "object.list.all(a, bytes(object.text) == bytes(object.text))",
             steps,
         ),
         (
