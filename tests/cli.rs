@@ -664,14 +664,26 @@ spec:
     assert_eq!(objects[0]["says"][0]["refusals"][0]["message"], "two");
     assert_eq!(objects[1]["matched"], false);
     assert_eq!(objects[2]["steps"][1]["error"], "no such overload");
-    // Before and after.
+    // Before and after: what a change leaves as it was only warns.
     let (code, text, _) = run(
         &[
             "policy", "explain", &policy, "--object", &others, "--old", &others,
         ],
         "",
     );
-    assert_eq!(code, 1, "{text}");
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("db: warns: two  (validations[0])"), "{text}");
+    // What is misspelt is dropped by the API server.
+    let misspelt = std::fs::read_to_string(&policy).unwrap();
+    let misspelt = write(
+        "misspelt.yaml",
+        &misspelt.replace("components:", "component:"),
+    );
+    let (code, text, _) = run(&["policy", "explain", &misspelt], "");
+    assert!(
+        code == 1 && text.contains("spec.match.component: Forbidden: unknown field"),
+        "{text}"
+    );
     let broken = write(
         "broken.yaml",
         &std::fs::read_to_string(&policy)
@@ -680,7 +692,7 @@ spec:
     );
     let (code, text, _) = run(&["policy", "explain", &broken], "");
     assert!(
-        code == 1 && text.contains("does not compile") && text.contains("line 1, column"),
+        code == 1 && text.contains("is not right") && text.contains("line 1, column"),
         "{text}"
     );
     let (code, _, error) = run(&["policy", "explain", &good], "");

@@ -5,6 +5,7 @@ use super::output::{self, Format};
 use super::review::OperationArgument;
 use super::{Done, FOUND, Failure, OK, USAGE};
 use crate::cluster::Caches;
+use crate::crds::schema::Schemas;
 use crate::manifest::{self, Manifest};
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -15,7 +16,7 @@ use std::time::Duration;
 use webhooks::contract::{Cluster as _, Deadline, Json, Operation, Request, Settings, Violation};
 use webhooks::kinds::{PACKAGE_POLICIES, PACKAGES};
 use webhooks::policies;
-use webhooks::policy::{Facts, Policy, Ruling, Step};
+use webhooks::policy::{Actions, Facts, Policy, Ruling, Step};
 
 /// One policy is asked about one object within this.
 const TIME: Duration = Duration::from_mins(1);
@@ -117,9 +118,20 @@ struct ExplainedRuling {
     audit_annotations: Vec<(String, String)>,
 }
 
+/// What a violation leads to.
+#[derive(Serialize, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+enum Action {
+    Refuses,
+    /// Because the policy says so, or because the change leaves alone what is wrong.
+    Warns,
+    Logs,
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ExplainedRefusal {
+    action: Action,
     rule: String,
     reason: &'static str,
     message: String,
@@ -155,9 +167,16 @@ fn explain(arguments: &ExplainArguments) -> Done {
     };
     let operation = arguments.operation.map_or(default, Operation::from);
     let changes = changes(&objects, &old, operation)?;
+    let schemas = Schemas::load()
+        .map_err(anyhow::Error::msg)
+        .map_err(Failure::broken)?;
     let mut explained = Vec::new();
     for manifest in &policies {
-        let (policy, violations) = Policy::compile(&manifest.value);
+        let (policy, mut violations) = Policy::compile(&manifest.value);
+        // As the API server would see it: a misspelt field is dropped there, and the policy is about more than was meant.
+        let (resource, mut object) = (&PACKAGE_POLICIES.resource, manifest.value.clone());
+        let fields = schemas.apply(resource.group, resource.kind, resource.version, &mut object);
+        violations.extend(fields.into_iter().flatten());
         let mut objects = Vec::new();
         for change in &changes {
             objects.push(ask(&policy, change, &caches)?);
@@ -173,8 +192,9 @@ fn explain(arguments: &ExplainArguments) -> Done {
         });
     }
     let is_found = explained.iter().any(|policy| {
-        let mut said = policy.objects.iter().flat_map(|object| &object.says);
-        !policy.compiled || said.any(|ruling| !ruling.refusals.is_empty())
+        let said = policy.objects.iter().flat_map(|object| &object.says);
+        let mut refusals = said.flat_map(|ruling| &ruling.refusals);
+        !policy.compiled || refusals.any(|refusal| refusal.action == Action::Refuses)
     });
     if arguments.output == Format::Text {
         output::print(&text(&explained))?;
@@ -281,7 +301,15 @@ fn ask(policy: &Policy, change: &Change, caches: &Caches) -> Result<ExplainedObj
         .judge(&facts, params, Some(&mut steps))
         .map_err(Failure::broken)?;
     explained.steps = steps.into_iter().map(ExplainedStep::of).collect();
-    explained.says = rulings.into_iter().map(ExplainedRuling::of).collect();
+    for ruling in rulings {
+        let is_old_sin = !ruling.refusals.is_empty() && facts.is_unchanged(policy, ruling.part);
+        let action = match policy.actions {
+            Actions { deny: true, .. } if !is_old_sin => Action::Refuses,
+            Actions { deny: true, .. } | Actions { warn: true, .. } => Action::Warns,
+            Actions { .. } => Action::Logs,
+        };
+        explained.says.push(ExplainedRuling::of(ruling, action));
+    }
     Ok(explained)
 }
 
@@ -302,13 +330,14 @@ impl ExplainedStep {
 }
 
 impl ExplainedRuling {
-    fn of(ruling: Ruling<'_>) -> ExplainedRuling {
+    fn of(ruling: Ruling<'_>, action: Action) -> ExplainedRuling {
         let component = ruling.part.map(|part| part.name.clone());
         let refusals = ruling.refusals.into_iter();
         ExplainedRuling {
             component: component.unwrap_or_default(),
             refusals: refusals
                 .map(|refusal| ExplainedRefusal {
+                    action,
                     rule: refusal.rule,
                     reason: refusal.reason.as_str(),
                     message: refusal.message,
@@ -329,7 +358,7 @@ fn text(explained: &[Explained]) -> String {
                 policy.estimated_cost
             )
         } else {
-            "does not compile".to_owned()
+            "is not right".to_owned()
         };
         let _ = writeln!(
             text,
@@ -395,8 +424,14 @@ fn write_object(object: &ExplainedObject, text: &mut String) {
         for refusal in &ruling.refusals {
             let _ = writeln!(
                 text,
-                "    {of}refuses as {}: {}  ({})",
-                refusal.reason, refusal.message, refusal.rule
+                "    {of}{}: {}  ({})",
+                match refusal.action {
+                    Action::Refuses => format!("refuses as {}", refusal.reason),
+                    Action::Warns => "warns".to_owned(),
+                    Action::Logs => "notes in the audit log".to_owned(),
+                },
+                refusal.message,
+                refusal.rule
             );
         }
         for ignored in &ruling.ignored {

@@ -799,7 +799,9 @@ impl Checker<'_> {
         let Kind::Literal(Literal::String(text)) = &pattern.kind else {
             return;
         };
-        if self.regexes.iter().any(|(known, _)| known == text) {
+        // Of too many the first that is too much is told.
+        if self.regex_steps > REGEX_STEPS_MAX || self.regexes.iter().any(|(known, _)| known == text)
+        {
             return;
         }
         self.regex_steps = self.regex_steps.saturating_add(regex::compile_steps(text));

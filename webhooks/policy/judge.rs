@@ -261,10 +261,12 @@ impl<'e> Asked<'e, '_, '_> {
             self.scope.compose(&variable.name, program);
         }
         if self.steps.is_some() {
+            // Shown, not asked: it takes nothing of what the policy may take, and what is wrong is said where it is read.
+            let left = (self.steps_left, self.bytes_left);
             for variable in &policy.variables {
-                // What is wrong with it is said where it is read.
                 let _ = self.run(&variable.expression);
             }
+            (self.steps_left, self.bytes_left) = left;
         }
         for (index, validation) in policy.validations.iter().enumerate() {
             self.validate(index, validation)?;
