@@ -128,7 +128,7 @@ fn assert_settled(cluster: &Cluster) {
     }
     for more in [&["--ca-secret", LEAF][..], &[]] {
         let said = install(cluster, more);
-        assert_eq!(said.matches(": unchanged").count(), 4, "{more:?}: {said}");
+        assert_eq!(said.matches(": unchanged").count(), 5, "{more:?}: {said}");
     }
     assert_eq!(cluster.plane.revisions(), before);
 }
@@ -196,7 +196,7 @@ pub fn made_trusted_and_rotated(assets: &Path) {
     assert_eq!(plane.revisions(), before);
 
     let said = install(&cluster, &["--ca-secret", LEAF]);
-    assert_eq!(said.matches(": installed").count(), 4, "{said}");
+    assert_eq!(said.matches(": installed").count(), 5, "{said}");
     assert_eq!(crd_bundle(plane).unwrap(), first);
     assert_settled(&cluster);
 
