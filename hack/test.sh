@@ -23,7 +23,7 @@ step "format, clippy, generated files" hack/lint.sh
 echo "=== test control plane"
 hack/control-plane/build.sh || echo "the end-to-end tests will not run"
 step "rules" cargo test --locked --no-fail-fast --package webhooks
-step "service, cases, TLS, command line, repository" cargo test --locked --no-fail-fast --lib --bins --test cases --test cli --test repository --test server
+step "service, cases, TLS, command line, repository" cargo test --locked --no-fail-fast --lib --bins --test cases --test cel --test cli --test repository --test server
 step "end to end" cargo test --locked --test e2e
 
 count() { grep -oE "[0-9]+ $1;" "$log" | awk '{sum += $1} END {print sum + 0}'; }
