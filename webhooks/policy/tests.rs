@@ -570,3 +570,75 @@ fn what_is_too_deep_is_no_pass() {
     let other = compiled("p", &with("has(object.spec.x)"));
     assert_eq!(said(&other, &package()), ["validations[0]: no"]);
 }
+
+/// Limits hold for a policy as a whole, not only for each expression of it.
+#[test]
+fn a_policy_makes_no_more_than_it_may() {
+    let mut object = package();
+    object["spec"]["text"] = json!("a".repeat(1 << 20));
+    // Two MiB each, kept to the end: each is within what one expression may make.
+    let each: Vec<usize> = (0..14).collect();
+    let variables: Vec<Value> = each
+        .iter()
+        .map(|at| json!({"name": format!("v{at}"), "expression": "object.spec.text + object.spec.text"}))
+        .collect();
+    let validations: Vec<Value> = each
+        .iter()
+        .map(|at| json!({"expression": format!("variables.v{at} != ''"), "message": "no"}))
+        .collect();
+    let spec = json!({"variables": variables, "validations": validations});
+    let said = said(&compiled("p", &spec), &object);
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(
+        said[0].starts_with("validations[12]: ") && said[0].contains("was stopped"),
+        "{said:?}"
+    );
+}
+
+/// What is made of another Package at each look-up is paid for.
+#[test]
+fn other_packages_are_not_made_without_end() {
+    let mut around = Around::default();
+    let components: serde_json::Map<String, Value> = (0..300)
+        .map(|at| (format!("c{at}"), json!({"values": {"at": at}})))
+        .collect();
+    around.put(
+        &PACKAGES,
+        json!({"metadata": {"name": "big"}, "spec": {"components": components}}),
+    );
+    let many = format!("{:?}", (0..40).collect::<Vec<_>>());
+    let policy = compiled(
+        "p",
+        &with(&format!(
+            "{many}.map(i, {many}.map(j, packages['big'])).size() > 0"
+        )),
+    );
+    let said = ask(&around, &package(), None, |facts| {
+        let rulings = policy.judge(facts, None, None).unwrap();
+        rulings[0].refusals[0].message.clone()
+    });
+    assert!(said.contains("was stopped"), "{said}");
+}
+
+/// However many components there are, an audit annotation holds what the API server lets it.
+#[test]
+fn annotations_of_many_components_have_bounds() {
+    let mut object = package();
+    for at in 0..20 {
+        object["spec"]["components"][format!("c{at}")] = json!({"values": {}});
+    }
+    let spec = json!({"match": {"components": ["*"]}, "auditAnnotations": [
+        {"key": "k", "valueExpression": format!("component + '{}'", "x".repeat(2_000))}]});
+    let mut around = Around::default();
+    around.policies = Arc::new(Policies::of([compiled("p", &spec)], HashMap::new()));
+    let audit = ask(&around, &object, None, |facts| {
+        let mut verdict = Verdict::default();
+        let rule = crate::policies::WEBHOOK.validate.unwrap();
+        rule.validate(&facts.request, &mut verdict).unwrap();
+        verdict.audit
+    });
+    let [(key, value)] = audit.as_slice() else {
+        panic!("{audit:?}");
+    };
+    assert_eq!((key.as_str(), value.len()), ("p_k", ANNOTATION_MAX_BYTES));
+}

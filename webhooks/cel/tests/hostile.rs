@@ -206,7 +206,16 @@ fn what_takes_too_much_is_stopped() {
     ] {
         assert_eq!(say(expression, &object), wanted, "{expression}");
     }
-    // What is stopped is not made up for.
+    // What is stopped is not made up for. (Of what has no steps left nothing could.)
+    for expression in [
+        "object.list.map(a, object.text + object.text).size() > 0 || true",
+        "!(false && object.list.map(a, object.text + object.text).size() > 0) && (object.list.map(a, object.text + object.text).size() > 0 || true)",
+        "[1, 2].exists(x, x == 2 || object.list.map(a, object.text + object.text).size() > 0)",
+        "[1, 2].exists_one(x, x == 2 || object.list.map(a, object.text + object.text).size() > 0)",
+        "[1].map(x, x > 1 || object.list.map(a, object.text + object.text).size() > 0) == [true] || true",
+    ] {
+        assert_eq!(say(expression, &object), bytes, "{expression}");
+    }
     for expression in [
         "object.list.all(a, object.list.all(b, a + b >= 0)) || true",
         "false && object.list.all(a, object.list.all(b, a + b >= 0)) ? true : object.list.all(a, object.list.all(b, a + b >= 0)) || true",
