@@ -35,7 +35,7 @@ enum Command {
 
 /// Show what each expression of policies reads and costs and, on given Packages, what it gives, step by step.
 ///
-/// Exit 1 when a policy does not compile, or refuses one of the objects.
+/// Exit 1 when a policy is not right, or refuses one of the objects.
 #[derive(Args)]
 struct ExplainArguments {
     /// Files or folders of PackagePolicies; other objects in them are around.

@@ -88,7 +88,7 @@ impl Validate for Policies {
         }
         let facts = Facts::of(request);
         let mut audit = Audit::default();
-        if !facts.can_be_matched() {
+        if !facts.can_be_matched(policies.ask_for_labels()) {
             let asked = policies
                 .iter()
                 .filter(|policy| policy.may_be_about(facts.name(), request.operation));

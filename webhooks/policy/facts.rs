@@ -126,7 +126,7 @@ pub struct Facts<'r> {
     others: Others<'r>,
     parts: OnceCell<Vec<Part>>,
     /// What values are where there are none.
-    nothing: Parts<'static>,
+    nothing: OnceCell<Parts<'static>>,
     is_same_spec: OnceCell<bool>,
     /// How many steps may be taken where others wait; none where nobody does.
     pub(super) brief_steps: Cell<Option<u64>>,
@@ -156,7 +156,7 @@ impl<'r> Facts<'r> {
             source: OnceCell::new(),
             others: Others::of(request.cluster),
             parts: OnceCell::new(),
-            nothing: Parts::read_exact("{}").unwrap_or_default(),
+            nothing: OnceCell::new(),
             is_same_spec: OnceCell::new(),
             brief_steps: Cell::new(request.deadline.is_brief().then_some(BRIEF_STEPS_MAX)),
         }
@@ -180,12 +180,14 @@ impl<'r> Facts<'r> {
         sides.into_iter().any(|side| side.texts.is_unreadable())
     }
 
-    /// Whether that by which policies are matched can be read.
+    /// Whether that by which policies are matched can be read: labels are asked for where one of them selects by them.
     #[must_use]
-    pub fn can_be_matched(&self) -> bool {
+    pub fn can_be_matched(&self, by_labels: bool) -> bool {
         for side in self.object.iter().chain(&self.old) {
             side.variant();
-            side.labels();
+            if by_labels {
+                side.labels();
+            }
             side.components();
         }
         !self.is_unreadable()
@@ -280,7 +282,10 @@ impl<'r> Facts<'r> {
         };
         let written = side.at(&["spec", "components", &part.name, "values"]);
         let piece: Piece<'e> = match written {
-            None | Some(Value::Null) => self.nothing.root(),
+            None | Some(Value::Null) => {
+                let read = || Parts::read("{}").unwrap_or_default();
+                self.nothing.get_or_init(read).root()
+            }
             Some(Value::Map(Map::Node(Node::Piece(piece)))) => piece,
             Some(Value::Map(Map::Node(Node::Json(json, _)))) => {
                 let shared = json.values().map(Parts::root);
